@@ -1,0 +1,124 @@
+//! The command line.
+
+mod check;
+mod codex;
+mod demo;
+mod replay;
+mod serve;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::check_dialect;
+use crate::config::{self, Config, ConfigError, Flags};
+
+/// The exit code for a wrong configuration or command line.
+const EXIT_USAGE: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "antiphon",
+    version,
+    about = "Answers the OpenAI Responses API out of servers that only speak Chat Completions.",
+    long_about = "Antiphon answers the OpenAI Responses API (/v1/responses) out of servers that only speak \
+                  Chat Completions: Ollama, vLLM, llama.cpp, SGLang, LM Studio, DeepSeek, OpenRouter and others. \
+                  Codex and the OpenAI SDKs work through it unchanged.\n\n\
+                  Without a command it serves.",
+    after_help = "Examples:\n  \
+                  antiphon demo                                      try it without any model\n  \
+                  antiphon --upstream http://127.0.0.1:8000/v1       serve one model server, no file needed\n  \
+                  antiphon codex --write                             point Codex at it\n  \
+                  antiphon check                                     is the configuration right, do the servers answer?"
+)]
+struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ConfigArgs {
+    /// The configuration file [default: ./proxy.toml, ~/.config/antiphon/proxy.toml, or Ollama on this machine]
+    #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// The address to listen on, instead of the file's
+    #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
+    listen: Option<String>,
+    /// The one model server to use; no file is needed then, and every model's name goes there
+    /// unchanged. Its key is taken from ANTIPHON_UPSTREAM_KEY
+    #[arg(long, value_name = "URL", env = "ANTIPHON_UPSTREAM", global = true)]
+    upstream: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Try it without any model: a scripted one is built in
+    ///
+    /// Starts a scripted model server and the proxy in one process, streams a real conversation to
+    /// the terminal, tells how to point Codex at it, and keeps serving.
+    Demo(demo::DemoArgs),
+    /// Check the configuration, and ask each upstream for its models
+    Check,
+    /// Print what Codex's configuration needs, or put it there
+    Codex(codex::CodexArgs),
+    /// Turn a recorded chat stream into events
+    Replay(replay::ReplayArgs),
+}
+
+/// Runs the command line of the process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&cli.config),
+        Command::Demo(args) => demo::run(&cli.config, &args),
+        Command::Check => check::run(&cli.config),
+        Command::Codex(args) => codex::run(&cli.config, args),
+        Command::Replay(args) => replay::run(&args),
+    }
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, ConfigError> {
+        let flags = Flags {
+            config: self.config.clone(),
+            listen: self.listen.clone(),
+            upstream: self.upstream.clone(),
+        };
+        config::load(&flags, environment(), check_dialect)
+    }
+}
+
+/// The variables that are text; others cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Says on standard error what keeps the command from its work.
+fn fail(error: &impl Display, code: u8) -> ExitCode {
+    // If even that cannot be written, the exit code must do.
+    let _ = writeln!(io::stderr(), "antiphon: {error}");
+    ExitCode::from(code)
+}
+
+/// The exit code of a command that writes to standard output: a reader that left early (`| head`)
+/// is no failure.
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// The runtime in which everything that waits does so.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

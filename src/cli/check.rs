@@ -1,0 +1,134 @@
+//! `antiphon check`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
+use crate::app::build_upstreams;
+use crate::config::{Config, KeySource, Pattern, Source};
+use crate::upstream::{ModelInfo, Refusal, Upstream};
+
+/// The most models that are listed for one upstream.
+const MOST_MODELS: usize = 20;
+
+pub(super) fn run(args: &ConfigArgs) -> ExitCode {
+    let config = match args.load() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let upstreams = match build_upstreams(&config) {
+        Ok(upstreams) => upstreams,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    let answers = runtime.block_on(ask_all(&upstreams));
+    let all_well = answers.iter().all(Result::is_ok);
+    let printed = written(print(&config, &upstreams, &answers));
+    if all_well { printed } else { ExitCode::from(1) }
+}
+
+async fn ask_all(upstreams: &[Arc<Upstream>]) -> Vec<Result<Vec<ModelInfo>, Refusal>> {
+    let asked: Vec<_> = upstreams
+        .iter()
+        .cloned()
+        .map(|upstream| tokio::spawn(async move { upstream.models().await }))
+        .collect();
+    let mut answers = Vec::with_capacity(asked.len());
+    for answer in asked {
+        answers.extend(answer.await);
+    }
+    answers
+}
+
+fn print(
+    config: &Config,
+    upstreams: &[Arc<Upstream>],
+    answers: &[Result<Vec<ModelInfo>, Refusal>],
+) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let source = match &config.source {
+        Source::File(path) => path.display().to_string(),
+        Source::BuiltIn => "the built-in configuration (no proxy.toml was found)".to_owned(),
+        Source::Flags => "the command line".to_owned(),
+    };
+    writeln!(out, "Configuration: {source}: right")?;
+    writeln!(out, "Listens on:    http://{}\n", config.server.listen)?;
+    let mut rows = vec![["UPSTREAM", "URL", "PROFILE", "KEY", "MODELS"].map(str::to_owned)];
+    for ((entry, upstream), answer) in config.upstreams.iter().zip(upstreams).zip(answers) {
+        rows.push([
+            if entry.name == config.default_upstream { format!("{} *", entry.name) } else { entry.name.clone() },
+            entry.base_url.to_string(),
+            upstream.settings().profile_name.clone(),
+            match (&entry.key_source, entry.key.is_some()) {
+                (KeySource::None, _) => "none".to_owned(),
+                (KeySource::Variable(name), true) => format!("${name}"),
+                (KeySource::Variable(name), false) => format!("${name} IS NOT SET"),
+                (KeySource::File(path), _) => path.display().to_string(),
+            },
+            match answer {
+                Ok(models) => models.len().to_string(),
+                Err(_) => "FAILED".to_owned(),
+            },
+        ]);
+    }
+    table(&mut out, &rows)?;
+    writeln!(out, "* takes every model that has no entry of its own")?;
+    for (upstream, answer) in upstreams.iter().zip(answers) {
+        writeln!(out)?;
+        match answer {
+            Ok(models) => list(&mut out, &upstream.settings().name, models)?,
+            Err(refusal) => writeln!(out, "{}: {}", upstream.settings().name, refusal.error.message)?,
+        }
+    }
+    entries(&mut out, config)
+}
+
+fn list(out: &mut impl Write, name: &str, models: &[ModelInfo]) -> io::Result<()> {
+    writeln!(out, "Models of {name}:")?;
+    for model in models.iter().take(MOST_MODELS) {
+        match model.context_window {
+            Some(tokens) => writeln!(out, "  {}  ({tokens} tokens)", model.id)?,
+            None => writeln!(out, "  {}", model.id)?,
+        }
+    }
+    if models.len() > MOST_MODELS {
+        writeln!(out, "  … and {} more", models.len() - MOST_MODELS)?;
+    }
+    Ok(())
+}
+
+fn entries(out: &mut impl Write, config: &Config) -> io::Result<()> {
+    if config.models.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let mut rows = vec![["NAME", "UPSTREAM", "MODEL THERE"].map(str::to_owned)];
+    for model in &config.models {
+        let name = match &model.name {
+            Pattern::Exact(name) => name.clone(),
+            Pattern::Prefix(start) => format!("{start}*"),
+        };
+        let there = model.model.clone().unwrap_or_else(|| "the same".to_owned());
+        rows.push([name, model.upstream.clone(), there]);
+    }
+    table(out, &rows)
+}
+
+/// Columns as wide as what stands in them.
+fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}

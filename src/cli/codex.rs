@@ -1,0 +1,84 @@
+//! `antiphon codex`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{ConfigArgs, EXIT_USAGE, environment, fail, written};
+use crate::codex::{self, Change, Snippet};
+use crate::config::{Config, Pattern};
+use crate::time::unix_now;
+
+#[derive(Debug, Args)]
+pub(super) struct CodexArgs {
+    /// Merge it into ~/.codex/config.toml (or $CODEX_HOME/config.toml); all else in that file stays
+    /// as it is, and a backup is kept
+    #[arg(long)]
+    write: bool,
+    /// The model that Codex begins with [default: the first that the configuration names]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+}
+
+pub(super) fn run(args: &ConfigArgs, codex: CodexArgs) -> ExitCode {
+    let config = match args.load() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_USAGE),
+    };
+    let snippet = snippet_for(&config, codex.model);
+    match codex.write {
+        true => write(&snippet),
+        false => written(print(&snippet)),
+    }
+}
+
+fn snippet_for(config: &Config, model: Option<String>) -> Snippet {
+    let named = || {
+        config.models.iter().find_map(|model| match &model.name {
+            Pattern::Exact(name) => Some(name.clone()),
+            Pattern::Prefix(_) => None,
+        })
+    };
+    let mut address = config.server.listen;
+    if address.ip().is_unspecified() {
+        // Every address is not one that can be dialled.
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    Snippet {
+        base_url: format!("http://{address}/v1"),
+        model: model.or_else(named),
+        key: codex::Key::default(),
+    }
+}
+
+fn print(snippet: &Snippet) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(codex::snippet(snippet).as_bytes())?;
+    out.flush()?;
+    let mut notes = io::stderr().lock();
+    if snippet.model.is_none() {
+        writeln!(notes, "\n# Add `model = \"…\"` at the top, or start Codex with `-m NAME`.")?;
+    }
+    writeln!(notes, "# This belongs into ~/.codex/config.toml; `antiphon codex --write` puts it there.")
+}
+
+fn write(snippet: &Snippet) -> ExitCode {
+    let Some(path) = codex::config_path(environment()) else {
+        return fail(&"neither CODEX_HOME nor HOME is set: I do not know where Codex's file is", 1);
+    };
+    match codex::write(&path, snippet, unix_now()) {
+        Ok(done) => {
+            let what = match (&done.change, &done.backup) {
+                (Change::Created, _) => "made".to_owned(),
+                (Change::Updated, Some(backup)) => {
+                    format!("changed; as it was, it is in {}", backup.display())
+                }
+                (Change::Updated, None) => "changed".to_owned(),
+                (Change::Unchanged, _) => "had it all already".to_owned(),
+            };
+            written(writeln!(io::stdout(), "{}: {what}", done.path.display()))
+        }
+        Err(error) => fail(&error, 1),
+    }
+}

@@ -1,0 +1,127 @@
+//! What the configuration file may say, key by key, before anything is checked.
+//!
+//! The names of these fields are the names of the keys. [`keys`] reads them back from serde, so
+//! that messages about unknown keys need no second list.
+
+use std::collections::BTreeMap;
+
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor, value};
+use serde::forward_to_deserialize_any;
+
+/// The whole file.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawConfig {
+    pub(super) default_upstream: Option<String>,
+    pub(super) server: RawServer,
+    pub(super) log: RawLog,
+    pub(super) reasoning: RawReasoning,
+    pub(super) upstreams: BTreeMap<String, RawUpstream>,
+    pub(super) models: BTreeMap<String, RawModel>,
+}
+
+/// The section `[server]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawServer {
+    pub(super) listen: Option<String>,
+    pub(super) allow_public: Option<bool>,
+    pub(super) done_sentinel: Option<bool>,
+    pub(super) keepalive_interval_ms: Option<u64>,
+    pub(super) first_status_wait_ms: Option<u64>,
+    pub(super) header_timeout_ms: Option<u64>,
+    pub(super) body_timeout_ms: Option<u64>,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) max_connections: Option<u64>,
+    pub(super) drain_timeout_ms: Option<u64>,
+}
+
+/// The section `[log]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLog {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<String>,
+}
+
+/// The section `[reasoning]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawReasoning {
+    pub(super) show: Option<String>,
+    pub(super) seal_key_file: Option<String>,
+}
+
+/// The section `[upstreams.NAME]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawUpstream {
+    pub(super) base_url: Option<String>,
+    pub(super) env_key: Option<String>,
+    pub(super) api_key_file: Option<String>,
+    pub(super) http_headers: BTreeMap<String, String>,
+    pub(super) env_http_headers: BTreeMap<String, String>,
+    pub(super) query_params: BTreeMap<String, String>,
+    pub(super) request_max_retries: Option<u32>,
+    pub(super) connect_timeout_ms: Option<u64>,
+    pub(super) first_byte_timeout_ms: Option<u64>,
+    pub(super) stream_idle_timeout_ms: Option<u64>,
+    pub(super) max_event_bytes: Option<u64>,
+    pub(super) max_answer_bytes: Option<u64>,
+    pub(super) profile: Option<String>,
+    pub(super) dialect: toml::Table,
+}
+
+/// The section `[models."NAME"]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawModel {
+    pub(super) upstream: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) display_name: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) context_window: Option<u64>,
+    pub(super) max_output_tokens: Option<u64>,
+    pub(super) reasoning_efforts: Option<Vec<String>>,
+    pub(super) default_reasoning_effort: Option<String>,
+    pub(super) input: Option<Vec<String>>,
+    pub(super) apply_patch: Option<bool>,
+    pub(super) multi_agent: Option<bool>,
+    pub(super) verbosity: Option<bool>,
+    pub(super) base_instructions_file: Option<String>,
+    pub(super) reasoning_effort: Option<String>,
+}
+
+/// The names of a struct's keys, as its derived `Deserialize` knows them.
+pub(super) fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // It always fails: the names are all that is wanted of it.
+    let _ = T::deserialize(KeyNames(&mut names));
+    names
+}
+
+/// A source of nothing, which notes the names that it is asked for.
+struct KeyNames<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for KeyNames<'_> {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(value::Error::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        Err(value::Error::custom("only the names are wanted"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}

@@ -1,0 +1,327 @@
+//! Turns what was written into what is meant: every value checked, every default filled in.
+
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{ConfigError, Problem, did_you_mean};
+use super::find::{absolute, home};
+use super::load::DialectCheck;
+use super::place::Places;
+use super::raw::{RawConfig, RawModel, RawReasoning, RawServer};
+use super::{
+    Config, Log, LogFormat, Modality, Model, Pattern, Reasoning, Server, Show, Source, Upstream,
+};
+
+/// Checks the settings one after another and collects what is wrong with them.
+pub(super) struct Resolver<'a> {
+    pub(super) places: &'a Places<'a>,
+    pub(super) env: &'a BTreeMap<String, String>,
+    /// The folder that the program was started in.
+    pub(super) folder: &'a Path,
+    pub(super) check_dialect: DialectCheck,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    /// The configuration, if nothing is wrong with it.
+    pub(super) fn finish(mut self, raw: RawConfig, source: Source) -> Result<Config, ConfigError> {
+        let names: Vec<String> = raw.upstreams.keys().cloned().collect();
+        let default_upstream = self.default_upstream(raw.default_upstream, &names);
+        let server = self.server(&raw.server);
+        let format = [
+            ("auto", LogFormat::Auto),
+            ("human", LogFormat::Human),
+            ("json", LogFormat::Json),
+        ];
+        let log = Log {
+            level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
+            format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
+        };
+        let reasoning = self.reasoning(&raw.reasoning);
+
+        let places = self.places;
+        let mut upstreams: Vec<(usize, Upstream)> = Vec::new();
+        for (name, raw) in raw.upstreams {
+            let order = places.order(&["upstreams", &name]);
+            upstreams.extend(self.upstream(name, raw).map(|upstream| (order, upstream)));
+        }
+        upstreams.sort_by_key(|(order, _)| *order);
+        let mut models: Vec<(usize, Model)> = Vec::new();
+        for (name, raw) in raw.models {
+            let order = places.order(&["models", &name]);
+            models.push((order, self.model(&name, raw, &default_upstream, &names)));
+        }
+        models.sort_by_key(|(order, _)| *order);
+
+        if !self.problems.is_empty() {
+            return Err(ConfigError::new(self.problems));
+        }
+        let upstreams = upstreams
+            .into_iter()
+            .map(|(_, upstream)| upstream)
+            .collect();
+        let models = models.into_iter().map(|(_, model)| model).collect();
+        Ok(Config {
+            source,
+            default_upstream,
+            server,
+            log,
+            reasoning,
+            upstreams,
+            models,
+        })
+    }
+
+    fn wrong(&mut self, path: &[&str], message: &str, help: Option<String>) {
+        let message = format!("`{}`: {message}", dotted(path));
+        self.problems
+            .push(self.places.at_value(path, message, help));
+    }
+
+    fn default_upstream(&mut self, named: Option<String>, names: &[String]) -> String {
+        match (named, names) {
+            (_, []) => {
+                let message = "there is no upstream to send requests to".to_owned();
+                let help = "add a section [upstreams.NAME] with a `base_url`".to_owned();
+                self.problems.push(self.places.whole(message, Some(help)));
+                String::new()
+            }
+            (Some(name), names) => {
+                self.reference(&["default_upstream"], &name, names);
+                name
+            }
+            (None, [only]) => only.clone(),
+            (None, names) => {
+                let message = format!(
+                    "there are several upstreams ({}), and `default_upstream` does not say which \
+                     of them models without an entry go to",
+                    names.join(", ")
+                );
+                let help = names
+                    .first()
+                    .map(|name| format!("add `default_upstream = \"{name}\"` at the top"));
+                self.problems.push(self.places.whole(message, help));
+                String::new()
+            }
+        }
+    }
+
+    /// Checks that an upstream of this name exists.
+    fn reference(&mut self, path: &[&str], name: &str, names: &[String]) {
+        if names.iter().any(|known| known == name) || names.is_empty() {
+            return;
+        }
+        let help = did_you_mean(name, names.iter().map(String::as_str))
+            .or_else(|| Some(format!("the upstreams are: {}", names.join(", "))));
+        self.wrong(path, &format!("there is no upstream `{name}`"), help);
+    }
+
+    fn server(&mut self, raw: &RawServer) -> Server {
+        let listen = self.listen(raw.listen.as_deref());
+        let allow_public = raw.allow_public.unwrap_or(false);
+        if !listen.ip().to_canonical().is_loopback() && !allow_public {
+            let message = format!(
+                "other machines can reach {listen}, and anyone who does can use your upstreams"
+            );
+            let help = "listen on 127.0.0.1, or set `allow_public = true` in [server] \
+                        (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it";
+            self.wrong(&["server", "listen"], &message, Some(help.to_owned()));
+        }
+        let keepalive = raw.keepalive_interval_ms.unwrap_or(15_000);
+        Server {
+            listen,
+            allow_public,
+            done_sentinel: raw.done_sentinel.unwrap_or(true),
+            keepalive_interval: (keepalive > 0).then(|| Duration::from_millis(keepalive)),
+            first_status_wait: Duration::from_millis(raw.first_status_wait_ms.unwrap_or(500)),
+            header_timeout: self.time(
+                &["server", "header_timeout_ms"],
+                raw.header_timeout_ms,
+                10_000,
+            ),
+            body_timeout: self.time(&["server", "body_timeout_ms"], raw.body_timeout_ms, 60_000),
+            max_body_bytes: self.size(&["server", "max_body_bytes"], raw.max_body_bytes, 64 << 20),
+            max_connections: self.size(&["server", "max_connections"], raw.max_connections, 10_000),
+            drain_timeout: Duration::from_millis(raw.drain_timeout_ms.unwrap_or(30_000)),
+        }
+    }
+
+    fn listen(&mut self, raw: Option<&str>) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], 8787));
+        let Some(text) = raw else { return default };
+        text.parse().unwrap_or_else(|_| {
+            let help = match text.split_once(':') {
+                Some(("" | "localhost", port)) => format!("write it as 127.0.0.1:{port}"),
+                _ => "write it as ADDRESS:PORT, like 127.0.0.1:8787 or [::1]:8787".to_owned(),
+            };
+            self.wrong(
+                &["server", "listen"],
+                &format!("`{text}` is not an address"),
+                Some(help),
+            );
+            default
+        })
+    }
+
+    fn reasoning(&mut self, raw: &RawReasoning) -> Reasoning {
+        let show = [
+            ("auto", Show::Auto),
+            ("summary", Show::Summary),
+            ("content", Show::Content),
+            ("hidden", Show::Hidden),
+        ];
+        let state = absolute(self.env, "XDG_STATE_HOME")
+            .or_else(|| home(self.env).map(|home| home.join(".local").join("state")));
+        let seal_key_file = match &raw.seal_key_file {
+            Some(file) => Some(self.path(&["reasoning", "seal_key_file"], file)),
+            None => state.map(|state| state.join("antiphon").join("seal.key")),
+        };
+        Reasoning {
+            show: self.one_of(&["reasoning", "show"], raw.show.as_deref(), &show),
+            seal_key_file,
+        }
+    }
+
+    fn model(&mut self, name: &str, raw: RawModel, default: &str, names: &[String]) -> Model {
+        let pattern = self.pattern(name);
+        let upstream = raw.upstream.unwrap_or_else(|| default.to_owned());
+        if upstream != default {
+            self.reference(&["models", name, "upstream"], &upstream, names);
+        }
+        let efforts = raw.reasoning_efforts.unwrap_or_default();
+        if let Some(effort) = raw.default_reasoning_effort.as_deref()
+            && !efforts.is_empty()
+            && !efforts.iter().any(|known| known == effort)
+        {
+            let help = did_you_mean(effort, efforts.iter().map(String::as_str));
+            let message = format!("`{effort}` is not among the model's `reasoning_efforts`");
+            self.wrong(
+                &["models", name, "default_reasoning_effort"],
+                &message,
+                help,
+            );
+        }
+        let modalities = [("text", Modality::Text), ("image", Modality::Image)];
+        let input = raw
+            .input
+            .unwrap_or_else(|| vec!["text".to_owned(), "image".to_owned()]);
+        let input = input
+            .iter()
+            .map(|word| self.one_of(&["models", name, "input"], Some(word.as_str()), &modalities))
+            .collect();
+        let instructions = raw.base_instructions_file.as_deref();
+        let path = ["models", name, "base_instructions_file"];
+        Model {
+            name: pattern,
+            upstream,
+            model: raw.model,
+            display_name: raw.display_name,
+            description: raw.description,
+            context_window: self.count(&["models", name, "context_window"], raw.context_window),
+            max_output_tokens: self.count(
+                &["models", name, "max_output_tokens"],
+                raw.max_output_tokens,
+            ),
+            reasoning_efforts: efforts,
+            default_reasoning_effort: raw.default_reasoning_effort,
+            input,
+            apply_patch: raw.apply_patch.unwrap_or(true),
+            multi_agent: raw.multi_agent.unwrap_or(false),
+            verbosity: raw.verbosity.unwrap_or(false),
+            base_instructions: instructions.and_then(|file| self.read(&path, file)),
+            reasoning_effort: raw.reasoning_effort,
+        }
+    }
+
+    fn pattern(&mut self, name: &str) -> Pattern {
+        let (start, pattern) = match name.strip_suffix('*') {
+            Some(start) => (start, Pattern::Prefix(start.to_owned())),
+            None => (name, Pattern::Exact(name.to_owned())),
+        };
+        if start.contains('*') {
+            let message = "`*` can only stand at the end of a model's name".to_owned();
+            let problem = self.places.at_key(&["models", name], message, None);
+            self.problems.push(problem);
+        }
+        pattern
+    }
+
+    /// A time that is more than none.
+    fn time(&mut self, path: &[&str], raw: Option<u64>, default: u64) -> Duration {
+        Duration::from_millis(self.count(path, raw).unwrap_or(default))
+    }
+
+    /// A size that is more than nothing.
+    fn size(&mut self, path: &[&str], raw: Option<u64>, default: usize) -> usize {
+        let count = self.count(path, raw);
+        count.map_or(default, |count| {
+            usize::try_from(count).unwrap_or(usize::MAX)
+        })
+    }
+
+    fn count(&mut self, path: &[&str], raw: Option<u64>) -> Option<u64> {
+        if raw == Some(0) {
+            self.wrong(path, "must be more than 0", None);
+            return None;
+        }
+        raw
+    }
+
+    /// The meaning of a word; without a word the first.
+    fn one_of<T: Copy, const N: usize>(
+        &mut self,
+        path: &[&str],
+        word: Option<&str>,
+        known: &[(&str, T); N],
+    ) -> T {
+        const { assert!(N > 0, "there must be a first word") };
+        let Some(word) = word else { return known[0].1 };
+        if let Some((_, meaning)) = known.iter().find(|(name, _)| *name == word) {
+            return *meaning;
+        }
+        let words = known.iter().map(|(name, _)| *name);
+        let help = did_you_mean(word, words.clone()).or_else(|| {
+            Some(format!(
+                "it can be: {}",
+                words.collect::<Vec<_>>().join(", ")
+            ))
+        });
+        self.wrong(path, &format!("there is no `{word}`"), help);
+        known[0].1
+    }
+
+    /// A file's path: from the user's folder, from the configuration's, or from the current one.
+    fn path(&self, path: &[&str], file: &str) -> PathBuf {
+        if let Some((rest, home)) = file.strip_prefix("~/").zip(home(self.env)) {
+            return home.join(rest);
+        }
+        let folder = self.places.folder(path);
+        folder
+            .unwrap_or_else(|| self.folder.to_path_buf())
+            .join(file)
+    }
+
+    fn read(&mut self, path: &[&str], file: &str) -> Option<String> {
+        let file = self.path(path, file);
+        std::fs::read_to_string(&file)
+            .map_err(|error| {
+                self.wrong(
+                    path,
+                    &format!("{} can't be read: {error}", file.display()),
+                    None,
+                );
+            })
+            .ok()
+    }
+}
+
+fn dotted(path: &[&str]) -> String {
+    path.iter()
+        .map(|name| super::place::quoted(name))
+        .collect::<Vec<_>>()
+        .join(".")
+}

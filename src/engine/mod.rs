@@ -1,0 +1,231 @@
+//! The life of one response: read the request, find its upstream, translate, ask, translate back.
+
+mod catalog;
+mod route;
+mod run;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use catalog::{CatalogEntry, Modality, ModelMetadata};
+pub use route::{Names, Route, Routes};
+pub use stream::ResponseStream;
+
+use crate::responses::response::{Echo, Head};
+use crate::responses::{CreateResponse, ErrorObject};
+use crate::time::unix_now;
+use crate::translate::{
+    self, Ignore, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
+};
+use crate::upstream::{Refusal, Upstream};
+use run::{Run, RunSettings};
+
+/// What an engine is built from.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How thinking is shown; `None` decides by what the request asks.
+    pub thinking: Option<Thinking>,
+    /// How long the upstream's status line is awaited before the stream begins without it.
+    pub first_status_wait: Duration,
+    /// How long a stream may be silent before a keepalive; `None` for never.
+    pub keepalive_interval: Option<Duration>,
+    /// Whether `data: [DONE]` ends a stream.
+    pub done_sentinel: bool,
+}
+
+/// Answers requests for responses.
+pub struct Engine {
+    settings: Settings,
+    upstreams: Vec<Arc<Upstream>>,
+    routes: Routes,
+    seal: Arc<dyn Seal>,
+    catalog: catalog::Cache,
+}
+
+/// An answer.
+pub enum Reply {
+    /// A stream of events.
+    Stream(Box<ResponseStream>),
+    /// A response object, as JSON.
+    Whole(Vec<u8>),
+}
+
+/// A request on its way: everything of it that outlives its bytes.
+struct Prepared {
+    upstream: Arc<Upstream>,
+    /// The body for the upstream.
+    chat: Bytes,
+    context: TurnContext,
+    stream: bool,
+    logprobs: bool,
+}
+
+impl Engine {
+    /// Builds one. `routes` refer to `upstreams` by their place in the list.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        upstreams: Vec<Arc<Upstream>>,
+        routes: Routes,
+        seal: Arc<dyn Seal>,
+    ) -> Self {
+        Self { settings, upstreams, routes, seal, catalog: catalog::Cache::default() }
+    }
+
+    /// All upstreams.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// Answers a request. `id` is 32 hex digits that no other response has.
+    ///
+    /// # Errors
+    /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
+    pub async fn create(&self, body: Bytes, id: &str) -> Result<Reply, Refusal> {
+        let prepared = self.prepare(&body, id)?;
+        drop(body);
+        if prepared.stream { Ok(self.stream(prepared).await?) } else { self.whole(prepared).await }
+    }
+
+    /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
+    /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream.
+    async fn stream(&self, prepared: Prepared) -> Result<Reply, Refusal> {
+        let asked = prepared.chat.len();
+        let upstream = Arc::clone(&prepared.upstream);
+        let chat = prepared.chat.clone();
+        let mut answer = Box::pin(async move { upstream.chat(chat, true).await });
+        let source = match tokio::time::timeout(self.settings.first_status_wait, &mut answer).await {
+            Ok(answer) => run::Source::Answer(answer?),
+            Err(_) => run::Source::Asking(answer),
+        };
+        let mut sink = translate::Bytes::default();
+        let run = self.run(prepared, source, asked, &mut sink);
+        Ok(Reply::Stream(Box::new(ResponseStream::new(run, sink, self.settings.done_sentinel))))
+    }
+
+    async fn whole(&self, prepared: Prepared) -> Result<Reply, Refusal> {
+        let asked = prepared.chat.len();
+        let answer = prepared.upstream.chat(prepared.chat.clone(), false).await?;
+        let mut run = self.run(prepared, run::Source::Answer(answer), asked, &mut Ignore);
+        let outcome = std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await;
+        if let Some(error) = outcome.failure() {
+            return Err(Refusal::of_failure(error.clone()));
+        }
+        let mut json = Vec::new();
+        outcome.response().write(&mut json);
+        Ok(Reply::Whole(json))
+    }
+
+    fn run(
+        &self,
+        prepared: Prepared,
+        source: run::Source,
+        asked: usize,
+        sink: &mut dyn translate::Sink,
+    ) -> Run {
+        let Prepared { upstream, context, logprobs, stream, .. } = prepared;
+        let settings = upstream.settings();
+        let run_settings = RunSettings {
+            upstream: settings.name.clone(),
+            model: context.head.model.clone(),
+            idle_timeout: settings.idle_timeout,
+            keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
+            asked,
+        };
+        let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
+        Run::new(pipeline, source, run_settings)
+    }
+
+    fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
+        let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        refuse_unsupported(&request)?;
+        let model = request.model.clone().ok_or_else(|| {
+            let error = ErrorObject::invalid("Missing required parameter: 'model'.");
+            Refusal::bad_request(error.with_param("model").with_code("missing_required_parameter"))
+        })?;
+        let route = self.routes.find(&model).ok_or_else(|| unknown_model(&model))?;
+        let upstream = self.upstreams.get(route.upstream).ok_or_else(|| unknown_model(&model))?;
+        let head = Head {
+            id: format!("resp_{id}"),
+            created_at: unix_now(),
+            model: model.to_string(),
+            echo: Echo::new(&request),
+        };
+        let thinking = self.settings.thinking.unwrap_or_else(|| asked_thinking(&request));
+        let seals = request.includes("reasoning.encrypted_content");
+        let logprobs = request.includes("message.output_text.logprobs");
+        let stream = request.stream.unwrap_or(false);
+        let options = LoweringOptions {
+            profile: &upstream.settings().profile,
+            model: route.model.as_deref().unwrap_or(&model),
+            effort: route.effort.as_deref(),
+            seal: &*self.seal,
+        };
+        let (chat, tools, notes) = lower(request, &options)?;
+        for note in notes {
+            tracing::info!(response.id = %head.id, upstream = %upstream.settings().name, "{note}");
+        }
+        tracing::debug!(response.id = %head.id, upstream = %upstream.settings().name, bytes = chat.len(), "request translated");
+        let seal = seals.then(|| Arc::clone(&self.seal));
+        let context = TurnContext { head, tools, thinking, seal };
+        Ok(Prepared { upstream: Arc::clone(upstream), chat, context, stream, logprobs })
+    }
+}
+
+/// Translates, and writes the body for the upstream.
+fn lower<'a>(
+    request: CreateResponse<'a>,
+    options: &LoweringOptions<'a>,
+) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
+    let lowered = translate::lower(request, options).map_err(|error| {
+        // An item that is referred to and not there is the one thing that is not found.
+        let status = if error.message.ends_with("not found.") && error.code.is_none() { 404 } else { 400 };
+        Refusal::new(status, error)
+    })?;
+    let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
+        Refusal::new(500, ErrorObject::server(format!("the chat request cannot be written: {error}")))
+    })?;
+    Ok((Bytes::from(chat), lowered.tools, lowered.notes))
+}
+
+/// Shown as a summary if one is asked for, which clients do that show thinking to people.
+fn asked_thinking(request: &CreateResponse<'_>) -> Thinking {
+    let summary = request.reasoning.as_ref().and_then(|reasoning| {
+        reasoning.summary.as_ref().or(reasoning.generate_summary.as_ref())
+    });
+    if summary.is_some() { Thinking::Summary } else { Thinking::Content }
+}
+
+/// What needs a store is refused, rather than answered without what the client takes for granted.
+fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
+    if let Some(id) = &request.previous_response_id {
+        let error = ErrorObject::invalid(format!("Previous response with id '{}' not found.", id.as_str()));
+        return Err(Refusal::bad_request(
+            error.with_param("previous_response_id").with_code("previous_response_not_found"),
+        ));
+    }
+    let given = |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let unsupported = if given(request.conversation) {
+        "conversation"
+    } else if given(request.prompt) {
+        "prompt"
+    } else if request.background == Some(true) {
+        "background"
+    } else {
+        return Ok(());
+    };
+    let error = ErrorObject::invalid(format!("Unsupported parameter: '{unsupported}' is not supported by this server."));
+    Err(Refusal::bad_request(error.with_param(unsupported).with_code("unsupported_parameter")))
+}
+
+fn unknown_model(model: &str) -> Refusal {
+    let message = format!("The model `{model}` does not exist: no entry of the configuration has it.");
+    let error = ErrorObject::invalid(message).with_param("model").with_code("model_not_found");
+    Refusal::new(404, error)
+}

@@ -1,0 +1,19 @@
+//! JSON that is kept, read before it is complete, or brought into another shape.
+//!
+//! Most JSON that passes through is borrowed or stays raw. What is here is for the rest:
+//! [`Text`] and [`TextOr`] read strings without copying them, [`partial`] reads a field of an
+//! object that is still arriving, [`tree`] holds a value that is to be rewritten, and [`schema`]
+//! brings the schema of a tool to the subset that model servers accept. Everything is pure, total
+//! and bounded in depth, since the input comes from models and strangers.
+
+pub mod partial;
+pub mod schema;
+mod text;
+mod text_or;
+pub mod tree;
+mod unescape;
+
+pub use partial::{FieldDecoder, Finish};
+pub use text::Text;
+pub use text_or::TextOr;
+pub use tree::Tree;

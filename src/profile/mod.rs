@@ -1,0 +1,181 @@
+//! What an upstream's dialect does differently, as data.
+//!
+//! Each field of [`Profile`] is one habit, and its first variant is what most servers want. The
+//! built-in table is `builtin.toml`; a user may override any field. Code reads each field in one
+//! place, and no upstream's name stands anywhere in the translation.
+
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
+
+pub use resolve::{ProfileError, names, resolve};
+
+/// One upstream's dialect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Profile {
+    /// The role of the application's own message.
+    pub system_role: SystemRole,
+    /// What becomes of system and developer messages after the first user message.
+    pub late_system: LateSystem,
+    /// The name of the limit of tokens.
+    pub max_tokens_field: MaxTokensField,
+    /// How token counts are had in a stream.
+    pub stream_usage: StreamUsage,
+    /// Under what name thinking goes back.
+    pub reasoning_back: ReasoningBack,
+    /// How the wanted effort is said.
+    pub effort: Effort,
+    /// Whether `<think>` at the beginning of the text is thinking.
+    pub think_tags: ThinkTags,
+    /// What becomes of a tool's `strict`.
+    pub strict: Strict,
+    /// What becomes of `parallel_tool_calls`.
+    pub parallel_tool_calls: Keep,
+    /// What becomes of `text.verbosity`.
+    pub verbosity: Drop,
+    /// What becomes of `prompt_cache_key`.
+    pub prompt_cache_key: Drop,
+    /// What becomes of `service_tier`.
+    pub service_tier: Drop,
+    /// What becomes of `safety_identifier`.
+    pub safety_identifier: Drop,
+    /// What an assistant message that only calls has for content.
+    pub empty_content: EmptyContent,
+    /// What becomes of a picture's `detail`.
+    pub image_detail: Keep,
+}
+
+/// The role of the application's own message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemRole {
+    /// `system`: every chat template knows it.
+    #[default]
+    System,
+    /// `developer`: OpenAI's newer models.
+    Developer,
+}
+
+/// What becomes of system and developer messages after the first user message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateSystem {
+    /// They stay in their place as user messages, marked as what they are. Chat templates (Qwen's,
+    /// Mistral's) refuse a second system message, and moving it to the front would spoil the
+    /// server's prompt cache.
+    #[default]
+    User,
+    /// They stay what they are.
+    Keep,
+    /// They join the one system message in front.
+    Merge,
+}
+
+/// The name of the limit of tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// `max_tokens`: all servers but OpenAI's newer models.
+    #[default]
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+/// How token counts are had in a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamUsage {
+    /// By `stream_options.include_usage`.
+    #[default]
+    IncludeUsage,
+    /// They come, or don't, but asking is refused.
+    Unasked,
+}
+
+/// Under what name thinking goes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningBack {
+    /// As it came: under the same key, or in `<think>` tags.
+    #[default]
+    AsReceived,
+    /// As `reasoning_content`.
+    ReasoningContent,
+    /// As `reasoning`.
+    Reasoning,
+    /// In `<think>` tags at the beginning of the text.
+    ThinkTags,
+    /// Not at all: Groq and OpenAI refuse the key.
+    Drop,
+}
+
+/// How the wanted effort is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// `reasoning_effort`, the client's word unchanged.
+    #[default]
+    ReasoningEffort,
+    /// Not at all.
+    Drop,
+}
+
+/// Whether `<think>` at the beginning of the text is thinking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThinkTags {
+    /// It is, up to `</think>`.
+    #[default]
+    Split,
+    /// It is text like any other.
+    Text,
+}
+
+/// What becomes of a tool's `strict`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strict {
+    /// `true` is passed on; `false` and null, which are the default in a chat, are left out.
+    #[default]
+    PassTrue,
+    /// It is always left out.
+    Strip,
+}
+
+/// Whether a field is passed on; by default it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// It is.
+    #[default]
+    Pass,
+    /// It is not.
+    Drop,
+}
+
+/// Whether a field is passed on; by default it is not, since strict servers refuse what they do not
+/// know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drop {
+    /// It is not.
+    #[default]
+    Drop,
+    /// It is.
+    Pass,
+}
+
+/// What an assistant message that only calls has for content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmptyContent {
+    /// `null`, as OpenAI has it.
+    #[default]
+    Null,
+    /// The empty string.
+    Empty,
+}

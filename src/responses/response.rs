@@ -1,0 +1,284 @@
+//! The response object, and the lifecycle events that carry it.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::error::ErrorObject;
+use super::item::OutputItem;
+use super::request::{CreateResponse, ReasoningOptions};
+use super::usage::Usage;
+
+/// A response at one moment of its life, to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Response<'a> {
+    /// What stays the same all its life.
+    pub head: &'a Head,
+    /// Where it stands.
+    pub state: State<'a>,
+    /// The items that are whole.
+    pub output: &'a [OutputItem],
+    /// Token counts, once they are known.
+    pub usage: Option<Usage>,
+}
+
+/// What stays the same over a response's life.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// `resp_…`
+    pub id: String,
+    /// Unix seconds.
+    pub created_at: u64,
+    /// The model as the client named it.
+    pub model: String,
+    /// What is repeated from the request.
+    pub echo: Echo,
+}
+
+/// Where a response stands.
+#[derive(Debug, Clone, Copy)]
+pub enum State<'a> {
+    /// The upstream is at work.
+    InProgress,
+    /// It is whole, since this many unix seconds.
+    Completed(u64),
+    /// It was cut.
+    Incomplete(IncompleteReason),
+    /// It came to nothing.
+    Failed(&'a ErrorObject),
+}
+
+/// Why a response was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncompleteReason {
+    /// The limit of tokens was reached.
+    MaxOutputTokens,
+    /// A filter stepped in.
+    ContentFilter,
+}
+
+impl IncompleteReason {
+    /// The API's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxOutputTokens => "max_output_tokens",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
+impl State<'_> {
+    /// The `status` that says it.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed(_) => "completed",
+            Self::Incomplete(_) => "incomplete",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The `type` of the event that announces it.
+    #[must_use]
+    pub fn event(&self) -> &'static str {
+        match self {
+            Self::InProgress => "response.in_progress",
+            Self::Completed(_) => "response.completed",
+            Self::Incomplete(_) => "response.incomplete",
+            Self::Failed(_) => "response.failed",
+        }
+    }
+}
+
+impl Response<'_> {
+    /// Writes the object as JSON.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Head { id, created_at, model, echo } = self.head;
+        out.extend_from_slice(b"{\"id\":");
+        json(out, id);
+        out.extend_from_slice(b",\"object\":\"response\",\"created_at\":");
+        json(out, created_at);
+        out.extend_from_slice(b",\"status\":");
+        json(out, self.state.status());
+        out.extend_from_slice(b",\"completed_at\":");
+        json(out, &if let State::Completed(at) = self.state { Some(at) } else { None });
+        out.extend_from_slice(b",\"error\":");
+        match self.state {
+            State::Failed(error) => json(out, &ResponseError::from(error)),
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"incomplete_details\":");
+        match self.state {
+            State::Incomplete(reason) => json(out, &IncompleteDetails { reason: reason.as_str() }),
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(b",\"model\":");
+        json(out, model);
+        out.extend_from_slice(b",\"output\":");
+        json(out, self.output);
+        out.extend_from_slice(b",\"usage\":");
+        json(out, &self.usage);
+        out.extend_from_slice(echo.0.as_bytes());
+        out.push(b'}');
+    }
+}
+
+#[derive(Serialize)]
+struct IncompleteDetails {
+    reason: &'static str,
+}
+
+/// The error as it stands in a response: its code is never null there.
+#[derive(Serialize)]
+struct ResponseError<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+impl<'a> From<&'a ErrorObject> for ResponseError<'a> {
+    fn from(error: &'a ErrorObject) -> Self {
+        Self { code: error.code.as_deref().unwrap_or("server_error"), message: &error.message }
+    }
+}
+
+/// The part of a response object that repeats the request, ready to be written: `,"key":value` for
+/// each key.
+#[derive(Debug, Clone, Default)]
+pub struct Echo(String);
+
+impl Echo {
+    /// Prepares what is repeated, with the API's defaults for what the request left out.
+    #[must_use]
+    pub fn new(request: &CreateResponse<'_>) -> Self {
+        let mut out = Fields(Vec::with_capacity(1024));
+        out.field("background", &request.background.unwrap_or(false));
+        if let Some(conversation) = request.conversation {
+            out.field("conversation", conversation);
+        }
+        out.field("frequency_penalty", &request.frequency_penalty.unwrap_or(0.0));
+        out.field("instructions", &request.instructions);
+        out.field("max_output_tokens", &request.max_output_tokens);
+        out.field("max_tool_calls", &request.max_tool_calls);
+        out.field("metadata", &request.metadata.clone().unwrap_or_default());
+        out.field("parallel_tool_calls", &request.parallel_tool_calls.unwrap_or(true));
+        out.field("presence_penalty", &request.presence_penalty.unwrap_or(0.0));
+        out.field("previous_response_id", &request.previous_response_id);
+        out.field("prompt_cache_key", &request.prompt_cache_key);
+        out.field("prompt_cache_retention", &request.prompt_cache_retention);
+        out.field("reasoning", &reasoning(request));
+        out.field("safety_identifier", &request.safety_identifier);
+        out.field("service_tier", service_tier(request));
+        out.field("store", &request.store.unwrap_or(true));
+        out.field("temperature", &request.temperature.unwrap_or(1.0));
+        out.text(request);
+        match request.tool_choice {
+            Some(choice) if choice.get() != "null" => out.field("tool_choice", choice),
+            _ => out.field("tool_choice", "auto"),
+        }
+        out.tools(request.tools.as_deref().unwrap_or_default());
+        out.field("top_logprobs", &request.top_logprobs.unwrap_or(0));
+        out.field("top_p", &request.top_p.unwrap_or(1.0));
+        out.field("truncation", request.truncation.as_deref().unwrap_or("disabled"));
+        out.field("user", &request.user);
+        Self(String::from_utf8(out.0).unwrap_or_default())
+    }
+}
+
+/// The summary under its present name, whichever the client used.
+fn reasoning<'a>(request: &CreateResponse<'a>) -> ReasoningOptions<'a> {
+    let mut options = request.reasoning.clone().unwrap_or_default();
+    options.summary = options.summary.or(options.generate_summary.take());
+    options
+}
+
+/// The tier that served the request; `fast` is an alias.
+fn service_tier<'a>(request: &'a CreateResponse<'_>) -> &'a str {
+    match request.service_tier.as_deref() {
+        None | Some("auto") => "default",
+        Some("fast") => "priority",
+        Some(tier) => tier,
+    }
+}
+
+/// A list of JSON members under construction.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
+        self.key(key);
+        json(&mut self.0, value);
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, request: &CreateResponse<'_>) {
+        let options = request.text.as_ref();
+        self.key("text");
+        self.0.extend_from_slice(b"{\"format\":");
+        match options.and_then(|text| text.format) {
+            Some(format) if format.get() != "null" => json(&mut self.0, format),
+            _ => self.0.extend_from_slice(b"{\"type\":\"text\"}"),
+        }
+        let verbosity = options.and_then(|text| text.verbosity.as_deref());
+        self.field("verbosity", verbosity.unwrap_or("medium"));
+        self.0.push(b'}');
+    }
+
+    /// Function tools always show the keys that the API's own answers show, resolved.
+    fn tools(&mut self, tools: &[&RawValue]) {
+        self.key("tools");
+        self.0.push(b'[');
+        for (n, tool) in tools.iter().enumerate() {
+            if n > 0 {
+                self.0.push(b',');
+            }
+            self.tool(tool);
+        }
+        self.0.push(b']');
+    }
+
+    fn tool(&mut self, tool: &RawValue) {
+        #[derive(serde::Deserialize)]
+        struct Seen<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: std::borrow::Cow<'a, str>,
+            #[serde(borrow, default)]
+            parameters: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            strict: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            description: Option<&'a RawValue>,
+        }
+
+        let text = tool.get();
+        let body = text.strip_suffix('}').map(str::trim_end);
+        match (serde_json::from_str::<Seen<'_>>(text), body) {
+            (Ok(seen), Some(body)) if seen.kind == "function" => {
+                self.0.extend_from_slice(body.as_bytes());
+                // A null reads as absent here, and written twice the later one counts.
+                for (key, value) in [("parameters", seen.parameters), ("description", seen.description)] {
+                    if value.is_none() && !text.contains(&format!("\"{key}\"")) {
+                        self.field(key, &());
+                    }
+                }
+                if seen.strict.is_none() {
+                    self.field("strict", &false);
+                }
+                self.0.push(b'}');
+            }
+            _ => self.0.extend_from_slice(text.as_bytes()),
+        }
+    }
+}
+
+/// Writes a value that cannot fail to serialise: strings, numbers, lists and objects of them.
+fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Writing to a vector cannot fail, and none of the types written has a failing `Serialize`.
+    let written = serde_json::to_writer(&mut *out, value);
+    debug_assert!(written.is_ok(), "a response must serialise");
+}

@@ -1,0 +1,102 @@
+//! How clients are answered.
+//!
+//! The table of contents is [`router`]; each route has a file of its own in `routes/`.
+
+mod accept;
+mod body;
+mod error;
+mod routes;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+
+pub use accept::{AcceptSettings, serve};
+
+use crate::engine::Engine;
+use crate::ids::new_id;
+use crate::responses::ErrorObject;
+use crate::upstream::Refusal;
+use error::Failure;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct AppState {
+    /// Answers requests.
+    pub engine: Arc<Engine>,
+    /// The most bytes of a request's body, decompressed.
+    pub max_body_bytes: usize,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// Set once the program is to end: no new work is taken.
+    pub draining: CancellationToken,
+}
+
+/// All routes. The API's are there with and without `/v1`, as clients differ in what they take for
+/// the base URL.
+pub fn router(state: AppState) -> Router {
+    let api = Router::new()
+        .route("/responses", post(routes::responses::create).get(routes::responses::upgrade))
+        .route("/models", get(routes::models::list))
+        .route("/models/{*model}", get(routes::models::show));
+    Router::new()
+        .merge(api.clone())
+        .nest("/v1", api)
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .route("/", get(routes::health::root))
+        // What Codex asks an Ollama before it trusts it (`--oss`).
+        .route("/api/version", get(routes::ollama::version))
+        .route("/api/tags", get(routes::ollama::tags))
+        .route("/api/pull", post(routes::ollama::pull))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        // Outermost last: a panic becomes a 500, every answer gets a request id.
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request_id))
+        .with_state(state)
+}
+
+/// Gives each answer an id that the log has too, if it has none yet.
+async fn request_id(request: Request, next: Next) -> Response {
+    const NAME: HeaderName = HeaderName::from_static("x-request-id");
+    let id = format!("req_{}", new_id());
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().entry(NAME).or_insert(value);
+    }
+    response
+}
+
+async fn no_such_path(request: Request) -> Failure {
+    let message = format!("Invalid URL ({} {})", request.method(), request.uri().path());
+    Failure(Refusal::new(404, ErrorObject::invalid(message).with_code("unknown_url")))
+}
+
+async fn no_such_method(request: Request) -> Failure {
+    let message = format!("Not allowed to {} on {}", request.method(), request.uri().path());
+    Failure(Refusal::new(405, ErrorObject::invalid(message).with_code("method_not_supported")))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    tracing::error!(panic = what, "a request panicked: this is a fault of the proxy");
+    let error = ErrorObject::server("The proxy failed in an unforeseen way; its log says how.");
+    Failure(Refusal::new(500, error)).into_response()
+}

@@ -1,0 +1,69 @@
+//! `/v1/responses`
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use crate::engine::Reply;
+use crate::ids::new_id;
+use crate::responses::ErrorObject;
+use crate::server::error::Failure;
+use crate::server::{AppState, body};
+use crate::upstream::Refusal;
+
+/// `POST`: a response, streamed or whole.
+pub(in crate::server) async fn create(State(state): State<AppState>, request: Request) -> Result<Response, Failure> {
+    if state.draining.is_cancelled() {
+        let error = ErrorObject::server("The server is about to end; try again.").with_code("server_shutting_down");
+        return Err(Failure(Refusal { status: 503, retry_after: Some("1".into()), error }));
+    }
+    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
+    let id = new_id();
+    let reply = state.engine.create(body, &id).await.inspect_err(|refusal| log(&id, refusal))?;
+    Ok(match reply {
+        Reply::Stream(stream) => event_stream(Body::new(stream)),
+        Reply::Whole(json) => {
+            let mut response = json.into_response();
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+    })
+}
+
+/// `GET`: the WebSocket form of the API is not offered. Clients take 426 for "use POST", at once
+/// and without a warning.
+pub(in crate::server) async fn upgrade(headers: HeaderMap) -> Failure {
+    let wants_websocket = headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().contains("websocket"));
+    if wants_websocket {
+        let error = ErrorObject::invalid("This server has no WebSocket mode: use POST /v1/responses.");
+        return Failure(Refusal::new(426, error.with_code("websocket_not_supported")));
+    }
+    let error = ErrorObject::invalid("Not allowed to GET on /v1/responses");
+    Failure(Refusal::new(405, error.with_code("method_not_supported")))
+}
+
+fn event_stream(body: Body) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Asks nginx not to gather events before it passes them on.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+fn log(id: &str, refusal: &Refusal) {
+    tracing::warn!(
+        response.id = %format_args!("resp_{id}"),
+        http.status = refusal.status,
+        error.code = refusal.error.code.as_deref(),
+        error.param = refusal.error.param.as_deref(),
+        error = %refusal.error.message,
+        "request refused"
+    );
+}

@@ -1,0 +1,113 @@
+//! What an upstream's failure is called in the API's terms.
+//!
+//! Codex decides by status and code whether to try again, to compact the conversation, or to show
+//! the message; so the code must be right, and the message must be the upstream's own.
+
+use crate::chat::error::UpstreamError;
+use crate::responses::ErrorObject;
+
+/// Words in which servers say that a conversation is too long for the model.
+const OVERFLOW: &[&str] = &[
+    "maximum context length",
+    "context_length_exceeded",
+    "context length exceeded",
+    "exceed_context_size",
+    "exceeds the available context size",
+    "exceeds the context window",
+    "exceed context limit",
+    "context window",
+    "prompt is too long",
+    "prompt too long",
+    "input is too long",
+    "input length and `max_tokens` exceed",
+    "longer than the model's context length",
+    "maximum prompt length",
+    "maximum number of tokens allowed",
+    "too many tokens in the prompt",
+    "reduce the length of the messages",
+    "input token count",
+    "range of input length should be",
+    "greater than the context length",
+    "tokens to keep from the initial prompt",
+];
+
+/// The error object of an HTTP answer with that status.
+#[must_use]
+pub fn of_status(status: u16, error: UpstreamError) -> ErrorObject {
+    let message = match error.message.is_empty() {
+        true => format!("the upstream answered with HTTP {status} and said nothing"),
+        false => error.message,
+    };
+    if (400..500).contains(&status) && is_overflow(&message, error.code.as_deref(), error.kind.as_deref()) {
+        return ErrorObject::invalid(message).with_code("context_length_exceeded").with_param("input");
+    }
+    let kind = match status {
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    };
+    let mut object = ErrorObject::new(kind, message);
+    object.param = error.param.map(|param| our_name(&param));
+    object.code = word(error.code.as_deref()).map(|code| code.to_owned().into()).or(match status {
+        401 => Some("invalid_api_key".into()),
+        429 => Some("rate_limit_exceeded".into()),
+        500.. => Some("server_error".into()),
+        _ => None,
+    });
+    object
+}
+
+/// The error of a response whose stream had begun.
+#[must_use]
+pub fn in_stream(error: UpstreamError) -> ErrorObject {
+    let UpstreamError { message, kind, code, .. } = error;
+    let message = match message.is_empty() {
+        true => "the upstream reported an error and said nothing more".to_owned(),
+        false => message,
+    };
+    if is_overflow(&message, code.as_deref(), kind.as_deref()) {
+        return ErrorObject::invalid(message).with_code("context_length_exceeded").with_param("input");
+    }
+    let number = code.as_deref().and_then(|code| code.parse::<u16>().ok());
+    let named = [code.as_deref(), kind.as_deref()];
+    let is = |words: &[&str]| named.iter().flatten().any(|name| words.contains(name));
+    let code = if number == Some(429) || is(&["rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED"]) {
+        "rate_limit_exceeded"
+    } else if is(&["insufficient_quota"]) {
+        "insufficient_quota"
+    } else if is(&["content_policy_violation", "content_filter"]) {
+        "content_policy_violation"
+    } else if is(&["model_not_found"]) {
+        "model_not_found"
+    } else if matches!(number, Some(400 | 404 | 422)) || is(&["invalid_request_error", "BadRequestError", "invalid_prompt"]) {
+        "invalid_prompt"
+    } else {
+        "server_error"
+    };
+    ErrorObject::new("server_error", message).with_code(code)
+}
+
+fn is_overflow(message: &str, code: Option<&str>, kind: Option<&str>) -> bool {
+    let message = message.to_ascii_lowercase();
+    [code, kind].into_iter().flatten().any(|word| {
+        word.contains("context_length_exceeded") || word.contains("exceed_context_size")
+    }) || OVERFLOW.iter().any(|words| message.contains(words))
+}
+
+/// A code that says more than the status does: words, not numbers.
+fn word(code: Option<&str>) -> Option<&str> {
+    code.filter(|code| code.parse::<i64>().is_err() && !code.is_empty())
+}
+
+/// A key of the chat request by the name that it has in ours.
+fn our_name(param: &str) -> String {
+    match param {
+        "max_tokens" | "max_completion_tokens" => "max_output_tokens".into(),
+        "response_format" => "text.format".into(),
+        "reasoning_effort" => "reasoning.effort".into(),
+        other => match other.strip_prefix("messages") {
+            Some(_) => "input".into(),
+            None => other.to_owned(),
+        },
+    }
+}

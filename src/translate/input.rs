@@ -1,0 +1,551 @@
+//! The conversation: input items become messages that strict chat servers take.
+//!
+//! A chat wants what one turn of the model said in one assistant message (text and calls), and each
+//! call's output right behind it. Clients send items in another order: all that the model said, then
+//! all outputs (Codex), or call and output by turns. So outputs are looked up by the id of their
+//! call, and wherever a turn of the model ends, its message goes out with all of its outputs.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+
+use super::carry::{Carry, CarryField, Seal};
+use super::note::Note;
+use super::tools::{INPUT, ToolMap};
+use crate::chat::Message;
+use crate::chat::message::{
+    Assistant, Content as ChatContent, File as ChatFile, Function, FunctionTag, ImageUrl,
+    Part as ChatPart, ToolCall,
+};
+use crate::json::{Text, TextOr};
+use crate::profile::{EmptyContent, Keep, LateSystem, Profile, ReasoningBack, SystemRole};
+use crate::responses::content::{Content, Image, Part};
+use crate::responses::input::{Call, CallKind, InputItem, Output, OutputBody, Payload, Reasoning, Role};
+use crate::responses::ErrorObject;
+
+/// What the model is told of a call whose output the client did not send.
+const UNANSWERED: &str = "(no output: this call was not answered)";
+/// What a tool message says when the output is nothing but a picture.
+const SEE_BELOW: &str = "(the output is in the next message)";
+/// What parts the pieces of one message.
+const GAP: &str = "\n\n";
+
+/// Items on their way to messages.
+pub(super) struct Conversation<'a, 'c> {
+    profile: &'c Profile,
+    tools: &'c ToolMap,
+    seal: &'c dyn Seal,
+    notes: &'c mut Vec<Note>,
+    /// Outputs by their call's id; several calls may share an id.
+    outputs: HashMap<Cow<'a, str>, VecDeque<OutputBody<'a>>>,
+    /// What goes into the one message in front.
+    system: Vec<Cow<'a, str>>,
+    messages: Vec<Message<'a>>,
+    turn: ModelTurn<'a>,
+}
+
+/// What the model said in one turn.
+#[derive(Default)]
+struct ModelTurn<'a> {
+    text: Vec<Cow<'a, str>>,
+    reasoning: Vec<Carry>,
+    calls: Vec<ToolCall<'a>>,
+    /// An output of one of its calls went by: whatever the model says next is another turn.
+    answered: bool,
+}
+
+impl ModelTurn<'_> {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.reasoning.is_empty() && self.calls.is_empty()
+    }
+}
+
+impl<'a, 'c> Conversation<'a, 'c> {
+    pub(super) fn new(
+        profile: &'c Profile,
+        tools: &'c ToolMap,
+        seal: &'c dyn Seal,
+        notes: &'c mut Vec<Note>,
+    ) -> Self {
+        Self {
+            profile,
+            tools,
+            seal,
+            notes,
+            outputs: HashMap::new(),
+            system: Vec::new(),
+            messages: Vec::new(),
+            turn: ModelTurn::default(),
+        }
+    }
+
+    /// The system message of the request itself.
+    pub(super) fn instructions(&mut self, text: Cow<'a, str>) {
+        self.system.push(text);
+    }
+
+    /// Adds all items.
+    ///
+    /// # Errors
+    /// A part that no chat can carry and that must not be lost silently.
+    pub(super) fn items(&mut self, items: Vec<InputItem<'a>>) -> Result<(), ErrorObject> {
+        let items = self.collect_outputs(items);
+        for (n, item) in items.into_iter().enumerate() {
+            self.item(item, n)?;
+        }
+        Ok(())
+    }
+
+    /// All messages, the system message in front.
+    ///
+    /// # Errors
+    /// As [`Self::items`].
+    pub(super) fn finish(mut self) -> Result<Vec<Message<'a>>, ErrorObject> {
+        self.end_turn()?;
+        if self.system.is_empty() {
+            return Ok(self.messages);
+        }
+        let content = join(self.system, GAP);
+        let system = match self.profile.system_role {
+            SystemRole::System => Message::System { content },
+            SystemRole::Developer => Message::Developer { content },
+        };
+        self.messages.insert(0, system);
+        Ok(self.messages)
+    }
+
+    /// Takes the outputs whose calls are here out of the items; an empty shell stays in their place,
+    /// to tell where a turn ends.
+    fn collect_outputs(&mut self, items: Vec<InputItem<'a>>) -> Vec<InputItem<'a>> {
+        let mut waiting: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        for item in &items {
+            if let InputItem::Call(call) = item {
+                *waiting.entry(call.call_id.0.clone()).or_default() += 1;
+            }
+        }
+        let take = |item| match item {
+            InputItem::Output(Output { call_id: Some(id), body }) if take_one(&mut waiting, &id) => {
+                self.outputs.entry(id.0.clone()).or_default().push_back(body);
+                InputItem::Output(Output { call_id: Some(id), body: OutputBody::Empty })
+            }
+            InputItem::Tools(found) => {
+                if let Some(id) = found.call_id.clone()
+                    && take_one(&mut waiting, &id)
+                {
+                    let names = tool_names(&found.tools);
+                    let body = OutputBody::Content(TextOr::Text(names.into()));
+                    self.outputs.entry(id.0).or_default().push_back(body);
+                }
+                InputItem::Tools(found)
+            }
+            // An orphan: told apart by keeping its id out.
+            InputItem::Output(Output { call_id, body }) => {
+                self.notes.push(Note::OutputOrphaned(call_id.as_deref().unwrap_or("without an id").into()));
+                InputItem::Output(Output { call_id: None, body })
+            }
+            item => item,
+        };
+        items.into_iter().map(take).collect()
+    }
+
+    fn item(&mut self, item: InputItem<'a>, n: usize) -> Result<(), ErrorObject> {
+        match item {
+            InputItem::Message { role: Role::Assistant, content } => self.said(content),
+            InputItem::Message { role: Role::User, content } => {
+                self.end_turn()?;
+                let content = self.user_content(content, &format!("input[{n}].content"))?;
+                self.messages.push(Message::User { content });
+            }
+            InputItem::Message { role: Role::System, content } => self.system_message(content)?,
+            InputItem::Reasoning(reasoning) => self.reasoned(reasoning),
+            InputItem::Call(call) => self.called(call),
+            InputItem::Output(Output { call_id: Some(_), .. }) => {
+                self.turn.answered |= !self.turn.calls.is_empty();
+            }
+            InputItem::Output(Output { call_id: None, body }) => self.orphan(body, n)?,
+            InputItem::Tools(found) => {
+                self.turn.answered |= found.call_id.is_some() && !self.turn.calls.is_empty();
+            }
+            InputItem::AgentMessage { author, content } => {
+                self.end_turn()?;
+                let from = author.as_deref().unwrap_or("another agent").to_owned();
+                let text = self.text_of(content);
+                self.push_user(format!("Message from agent {from}:\n{text}"));
+            }
+            InputItem::Compaction(sealed) => self.compacted(sealed.as_deref())?,
+            InputItem::Reference(id) => return self.referred(id.as_deref(), n),
+            InputItem::Other(kind) => self.notes.push(Note::ItemLeftOut(kind.to_string())),
+        }
+        Ok(())
+    }
+
+    /// The model's text.
+    fn said(&mut self, content: Content<'a>) {
+        self.begin_part_of_turn();
+        let text = match content {
+            TextOr::Text(text) => text.into_cow(),
+            content => Cow::Owned(self.text_of(content)),
+        };
+        if !text.is_empty() {
+            self.turn.text.push(text);
+        }
+    }
+
+    fn reasoned(&mut self, reasoning: Reasoning<'a>) {
+        self.begin_part_of_turn();
+        let opened = reasoning.encrypted_content.as_deref().map(|sealed| Carry::open(self.seal, sealed));
+        if let Some(Some(carry)) = opened {
+            self.turn.reasoning.push(carry);
+            return;
+        }
+        let plain = if reasoning.content.is_empty() { reasoning.summary } else { reasoning.content };
+        let text = self.text_of(TextOr::List(plain));
+        if !text.is_empty() {
+            self.turn.reasoning.push(Carry { field: CarryField::ReasoningContent, text });
+        } else if opened.is_some() {
+            self.notes.push(Note::SealIgnored);
+        }
+    }
+
+    fn called(&mut self, call: Call<'a>) {
+        self.begin_part_of_turn();
+        let namespace = call.namespace.as_deref();
+        let name = match (&call.name, call.kind) {
+            (Some(name), _) => self.tools.sent_name(namespace, name).into_owned(),
+            (None, CallKind::LocalShell) => "local_shell".into(),
+            (None, CallKind::Shell) => "shell".into(),
+            (None, CallKind::ApplyPatch) => "apply_patch".into(),
+            (None, CallKind::ToolSearch) => "tool_search".into(),
+            (None, CallKind::Function | CallKind::Custom) => "unnamed".into(),
+        };
+        let arguments = self.arguments(call.kind, call.payload, &call.call_id);
+        self.turn.calls.push(ToolCall {
+            id: call.call_id.into_cow(),
+            kind: FunctionTag::Function,
+            function: Function { name: Cow::Owned(name), arguments },
+        });
+    }
+
+    /// Arguments as strict servers want them: always a JSON object.
+    fn arguments(&mut self, kind: CallKind, payload: Payload<'a>, id: &Text<'a>) -> Cow<'a, str> {
+        match (kind, payload) {
+            (CallKind::Custom, Payload::Text(text)) => Cow::Owned(wrap(INPUT, &text)),
+            (_, Payload::Json(raw)) => Cow::Borrowed(raw.get()),
+            (_, Payload::Text(text)) if text.trim().is_empty() => Cow::Borrowed("{}"),
+            (_, Payload::Text(text)) if is_object(&text) => text.into_cow(),
+            (_, Payload::Text(text)) => {
+                self.notes.push(Note::ArgumentsMended(id.to_string()));
+                Cow::Owned(wrap("arguments", &text))
+            }
+        }
+    }
+
+    fn system_message(&mut self, content: Content<'a>) -> Result<(), ErrorObject> {
+        let text = match content {
+            TextOr::Text(text) => text.into_cow(),
+            content => Cow::Owned(self.text_of(content)),
+        };
+        let leading = self.messages.is_empty() && self.turn.is_empty();
+        match self.profile.late_system {
+            _ if leading => self.system.push(text),
+            LateSystem::Merge => self.system.push(text),
+            LateSystem::Keep => {
+                self.end_turn()?;
+                self.messages.push(match self.profile.system_role {
+                    SystemRole::System => Message::System { content: text },
+                    SystemRole::Developer => Message::Developer { content: text },
+                });
+            }
+            LateSystem::User => {
+                self.end_turn()?;
+                self.push_user(format!("<developer>\n{text}\n</developer>"));
+            }
+        }
+        Ok(())
+    }
+
+    fn orphan(&mut self, body: OutputBody<'a>, n: usize) -> Result<(), ErrorObject> {
+        self.end_turn()?;
+        let (text, pictures) = self.output(body, &format!("input[{n}].output"))?;
+        self.push_user(format!("Output of an earlier tool call:\n{text}"));
+        self.push_pictures(pictures);
+        Ok(())
+    }
+
+    fn compacted(&mut self, sealed: Option<&str>) -> Result<(), ErrorObject> {
+        self.end_turn()?;
+        match sealed.and_then(|sealed| Carry::open(self.seal, sealed)) {
+            Some(summary) => {
+                self.push_user(format!("Summary of the conversation so far:\n{}", summary.text));
+            }
+            None => self.notes.push(Note::SealIgnored),
+        }
+        Ok(())
+    }
+
+    /// Without a store, references to thinking can be done without; anything else would be lost.
+    fn referred(&mut self, id: Option<&str>, n: usize) -> Result<(), ErrorObject> {
+        let id = id.unwrap_or_default();
+        if id.starts_with("rs_") {
+            self.notes.push(Note::ItemLeftOut(format!("item_reference to {id}")));
+            return Ok(());
+        }
+        Err(ErrorObject::invalid(format!("Item with id '{id}' not found.")).with_param(format!("input[{n}].id")))
+    }
+
+    /// A turn whose calls were answered is over before the model says more.
+    fn begin_part_of_turn(&mut self) {
+        if self.turn.answered {
+            self.flush_turn();
+        }
+    }
+
+    fn end_turn(&mut self) -> Result<(), ErrorObject> {
+        self.flush_turn();
+        Ok(())
+    }
+
+    /// The assistant message, its tool messages, and the pictures that these cannot hold.
+    fn flush_turn(&mut self) {
+        let turn = std::mem::take(&mut self.turn);
+        if turn.is_empty() {
+            return;
+        }
+        let ids: Vec<Cow<'a, str>> = turn.calls.iter().map(|call| call.id.clone()).collect();
+        let message = self.assistant(turn);
+        self.messages.push(Message::Assistant(message));
+        let mut pictures = Vec::new();
+        for id in ids {
+            let body = self.outputs.get_mut(&id).and_then(VecDeque::pop_front);
+            let content = match body {
+                None => {
+                    self.notes.push(Note::CallUnanswered(id.to_string()));
+                    Cow::Borrowed(UNANSWERED)
+                }
+                Some(OutputBody::Content(TextOr::Text(text))) => text.into_cow(),
+                Some(body) => {
+                    let (text, mut more) = self.output_of(body);
+                    if !more.is_empty() {
+                        pictures.push(ChatPart::Text { text: Cow::Owned(format!("Output of tool call {id}:")) });
+                        pictures.append(&mut more);
+                    }
+                    text
+                }
+            };
+            self.messages.push(Message::Tool { tool_call_id: id, content: ChatContent::Text(content) });
+        }
+        self.push_pictures(pictures);
+    }
+
+    fn assistant(&self, turn: ModelTurn<'a>) -> Assistant<'a> {
+        let mut message = Assistant { tool_calls: turn.calls, ..Assistant::default() };
+        let mut text = turn.text;
+        if let Some(first) = turn.reasoning.first() {
+            let field = match self.profile.reasoning_back {
+                ReasoningBack::AsReceived => Some(first.field),
+                ReasoningBack::ReasoningContent => Some(CarryField::ReasoningContent),
+                ReasoningBack::Reasoning => Some(CarryField::Reasoning),
+                ReasoningBack::ThinkTags => Some(CarryField::ThinkTags),
+                ReasoningBack::Drop => None,
+            };
+            let thought = turn.reasoning.iter().map(|carry| carry.text.as_str()).collect::<Vec<_>>().join(GAP);
+            match field {
+                Some(CarryField::ReasoningContent) => message.reasoning_content = Some(Cow::Owned(thought)),
+                Some(CarryField::Reasoning) => message.reasoning = Some(Cow::Owned(thought)),
+                Some(CarryField::ThinkTags) => {
+                    let said = join(text, GAP);
+                    text = vec![Cow::Owned(format!("<think>\n{thought}\n</think>{GAP}{said}"))];
+                }
+                None => {}
+            }
+        }
+        message.content = match (text.is_empty(), message.tool_calls.is_empty()) {
+            (false, _) => Some(join(text, GAP)),
+            (true, true) => Some(Cow::Borrowed("")),
+            (true, false) => match self.profile.empty_content {
+                EmptyContent::Null => None,
+                EmptyContent::Empty => Some(Cow::Borrowed("")),
+            },
+        };
+        message
+    }
+
+    /// An output as text, and the pictures in it.
+    fn output_of(&mut self, body: OutputBody<'a>) -> (Cow<'a, str>, Vec<ChatPart<'a>>) {
+        // A picture that cannot be shown is no reason to refuse a whole conversation.
+        self.output(body, "input").unwrap_or_else(|error| (Cow::Owned(error.message), Vec::new()))
+    }
+
+    fn output(
+        &mut self,
+        body: OutputBody<'a>,
+        param: &str,
+    ) -> Result<(Cow<'a, str>, Vec<ChatPart<'a>>), ErrorObject> {
+        let parts = match body {
+            OutputBody::Content(TextOr::Text(text)) => return Ok((text.into_cow(), Vec::new())),
+            OutputBody::Content(TextOr::List(parts)) => parts,
+            OutputBody::Content(TextOr::One(part)) => vec![*part],
+            OutputBody::Json(raw) => return Ok((Cow::Borrowed(raw.get()), Vec::new())),
+            OutputBody::Content(TextOr::Odd) | OutputBody::Empty => return Ok((Cow::Borrowed(""), Vec::new())),
+        };
+        let (texts, pictures): (Vec<_>, Vec<_>) =
+            self.parts(parts, param)?.into_iter().partition(|part| matches!(part, ChatPart::Text { .. }));
+        let texts: Vec<_> = texts
+            .into_iter()
+            .filter_map(|part| if let ChatPart::Text { text } = part { Some(text) } else { None })
+            .collect();
+        let text = match texts.is_empty() && !pictures.is_empty() {
+            true => Cow::Borrowed(SEE_BELOW),
+            false => join(texts, "\n"),
+        };
+        Ok((text, pictures))
+    }
+
+    /// Text as one string where there is nothing else: all servers take that.
+    fn user_content(&mut self, content: Content<'a>, param: &str) -> Result<ChatContent<'a>, ErrorObject> {
+        let parts = match content {
+            TextOr::Text(text) => return Ok(ChatContent::Text(text.into_cow())),
+            TextOr::List(parts) => parts,
+            TextOr::One(part) => vec![*part],
+            TextOr::Odd => Vec::new(),
+        };
+        let parts = self.parts(parts, param)?;
+        if parts.iter().any(|part| !matches!(part, ChatPart::Text { .. })) {
+            return Ok(ChatContent::Parts(parts));
+        }
+        let texts = parts
+            .into_iter()
+            .filter_map(|part| if let ChatPart::Text { text } = part { Some(text) } else { None })
+            .collect();
+        Ok(ChatContent::Text(join(texts, GAP)))
+    }
+
+    fn parts(&mut self, parts: Vec<Part<'a>>, param: &str) -> Result<Vec<ChatPart<'a>>, ErrorObject> {
+        let mut out = Vec::with_capacity(parts.len());
+        for (n, part) in parts.into_iter().enumerate() {
+            match part {
+                Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => {
+                    out.push(ChatPart::Text { text: text.into_cow() });
+                }
+                Part::Image(image) => out.push(self.picture(image, &format!("{param}[{n}]"))?),
+                Part::File(file) if file.data.is_some() || file.id.is_some() => {
+                    out.push(ChatPart::File {
+                        file: ChatFile {
+                            file_data: file.data.map(Text::into_cow),
+                            file_id: file.id.map(Text::into_cow),
+                            filename: file.name.map(Text::into_cow),
+                        },
+                    });
+                }
+                Part::File(_) => {
+                    return Err(ErrorObject::invalid(
+                        "A chat server cannot fetch files: send 'file_data' instead of 'file_url'.",
+                    )
+                    .with_param(format!("{param}[{n}].file_url"))
+                    .with_code("unsupported_value"));
+                }
+                Part::Audio(input_audio) => out.push(ChatPart::InputAudio { input_audio }),
+                Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
+            }
+        }
+        Ok(out)
+    }
+
+    fn picture(&self, image: Image<'a>, param: &str) -> Result<ChatPart<'a>, ErrorObject> {
+        let Some(url) = image.url else {
+            return Err(ErrorObject::invalid(
+                "A chat server has no uploaded files: send 'image_url' instead of 'file_id'.",
+            )
+            .with_param(format!("{param}.image_url"))
+            .with_code("unsupported_value"));
+        };
+        let detail = match (self.profile.image_detail, image.detail) {
+            (Keep::Drop, _) | (_, None) => None,
+            // A chat's finest is called `high`.
+            (Keep::Pass, Some(detail)) if detail.as_str() == "original" => Some(Cow::Borrowed("high")),
+            (Keep::Pass, Some(detail)) => Some(detail.into_cow()),
+        };
+        Ok(ChatPart::ImageUrl { image_url: ImageUrl { url: url.into_cow(), detail } })
+    }
+
+    /// The text of a message in which only text can stand.
+    fn text_of(&mut self, content: Content<'a>) -> String {
+        let parts = match content {
+            TextOr::Text(text) => return text.to_string(),
+            TextOr::List(parts) => parts,
+            TextOr::One(part) => vec![*part],
+            TextOr::Odd => Vec::new(),
+        };
+        let mut out: Vec<Cow<'a, str>> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => out.push(text.into_cow()),
+                Part::Image(_) => self.notes.push(Note::PartLeftOut("input_image".into())),
+                Part::File(_) => self.notes.push(Note::PartLeftOut("input_file".into())),
+                Part::Audio(_) => self.notes.push(Note::PartLeftOut("input_audio".into())),
+                Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
+            }
+        }
+        join(out, GAP).into_owned()
+    }
+
+    fn push_user(&mut self, text: String) {
+        self.messages.push(Message::User { content: ChatContent::Text(Cow::Owned(text)) });
+    }
+
+    fn push_pictures(&mut self, pictures: Vec<ChatPart<'a>>) {
+        if !pictures.is_empty() {
+            self.messages.push(Message::User { content: ChatContent::Parts(pictures) });
+        }
+    }
+}
+
+/// Counts one call with that id as answered, if one is open.
+fn take_one(waiting: &mut HashMap<Cow<'_, str>, usize>, id: &str) -> bool {
+    match waiting.get_mut(id) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// What a search for tools found, in words.
+fn tool_names(tools: &[&serde_json::value::RawValue]) -> String {
+    #[derive(serde::Deserialize)]
+    #[serde(bound(deserialize = "'de: 'a"))]
+    struct Named<'a> {
+        #[serde(default)]
+        name: Option<Text<'a>>,
+    }
+    let names: Vec<String> = tools
+        .iter()
+        .filter_map(|raw| serde_json::from_str::<Named<'_>>(raw.get()).ok()?.name)
+        .map(|name| name.to_string())
+        .collect();
+    match names.is_empty() {
+        true => "No tools were found.".into(),
+        false => format!("Now available: {}.", names.join(", ")),
+    }
+}
+
+/// Joins without a copy where there is but one piece.
+fn join<'a>(mut pieces: Vec<Cow<'a, str>>, gap: &str) -> Cow<'a, str> {
+    match pieces.len() {
+        0 => Cow::Borrowed(""),
+        1 => pieces.remove(0),
+        _ => Cow::Owned(pieces.join(gap)),
+    }
+}
+
+/// `{"key":"text"}`
+fn wrap(key: &str, text: &str) -> String {
+    // A string always serialises.
+    let text = serde_json::to_string(text).unwrap_or_default();
+    format!("{{\"{key}\":{text}}}")
+}
+
+/// Whether text is a JSON object.
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}

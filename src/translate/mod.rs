@@ -1,0 +1,44 @@
+//! The core: Responses to Chat and back. Pure, synchronous, total.
+//!
+//! ```text
+//! CreateResponse ── request::lower ──▶ ChatRequest (+ ToolMap, to find the way back)
+//!
+//! bytes ── sse::Decoder ─▶ data ── chat::Chunk ─▶ Normalizer ── ChatEvent ─▶ Turn ── ResponseEvent ─▶ Sink
+//!                                                 quirks end here            order is made here
+//! ```
+//!
+//! [`Pipeline`] is the second line in one piece: bytes are pushed in as they come, events come out.
+//! A blocking answer takes the same way: a whole completion enters the [`Normalizer`] as one big
+//! chunk, and a sink that listens to nothing leaves the response object at the end.
+//!
+//! Nothing in here knows a clock, a socket, a source of randomness or an upstream's name: ids and
+//! time are handed in, habits are [`crate::profile::Profile`] fields.
+
+mod carry;
+mod event;
+pub mod fault;
+mod format;
+mod input;
+mod item;
+mod names;
+mod normalize;
+mod note;
+mod pipeline;
+mod request;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod think;
+mod toolcalls;
+mod tools;
+mod turn;
+
+pub use carry::{Carry, CarryField, Seal};
+pub use event::{ChatEvent, FinishReason};
+pub use normalize::Normalizer;
+pub use note::Note;
+pub use pipeline::{Limits, Pipeline, Progress};
+pub use request::{Lowered, LoweringOptions, lower};
+pub use sink::{Bytes, Ignore, Sink};
+pub use tools::ToolMap;
+pub use turn::{End, Ending, Outcome, Thinking, Turn, TurnContext};

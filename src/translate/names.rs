@@ -1,0 +1,53 @@
+//! Names of tools, as chat servers take them: `[A-Za-z0-9_-]`, at most 64 characters.
+
+use std::borrow::Cow;
+
+/// The most characters of a function's name.
+const LONGEST: usize = 64;
+
+/// The one name under which a tool is offered. Names that fit stay as they are; others are cut or
+/// mended and end in a hash of what they were, so that they stay apart and the same each time.
+pub(super) fn flatten<'a>(namespace: Option<&str>, name: &'a str) -> Cow<'a, str> {
+    match namespace {
+        // The namespace that stands for "no namespace".
+        None | Some("" | "functions") => fit(Cow::Borrowed(name)),
+        Some(namespace) => {
+            let gap = if namespace.ends_with("__") { "" } else { "__" };
+            fit(Cow::Owned(format!("{namespace}{gap}{name}")))
+        }
+    }
+}
+
+/// A name that is not taken, made from one that is.
+pub(super) fn apart(name: &str, namespace: Option<&str>, attempt: usize) -> String {
+    let full = format!("{}/{name}/{attempt}", namespace.unwrap_or_default());
+    with_hash(name, &full)
+}
+
+fn fit(name: Cow<'_, str>) -> Cow<'_, str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed) {
+        return name;
+    }
+    let mended: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    Cow::Owned(with_hash(&mended, &name))
+}
+
+/// `name`, cut where needed, and eight hex digits of the hash of `full`.
+fn with_hash(name: &str, full: &str) -> String {
+    const DIGITS: usize = 8;
+    let head: String = name.chars().take(LONGEST - DIGITS - 1).collect();
+    format!("{head}_{:08x}", fold(fnv1a(full.as_bytes())))
+}
+
+/// FNV-1a: stable over versions and machines, which the standard hasher is not.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn fold(hash: u64) -> u32 {
+    let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+    u32::from_le_bytes([a ^ e, b ^ f, c ^ g, d ^ h])
+}

@@ -1,0 +1,270 @@
+//! Chunks become [`ChatEvent`]s. All habits of upstreams' streams end here.
+
+use std::borrow::Cow;
+
+use super::carry::CarryField;
+use super::event::{ChatEvent, FinishReason};
+use super::think::{Piece, ThinkSplitter};
+use super::toolcalls::ToolCalls;
+use crate::chat::Chunk;
+use crate::chat::chunk::{self, Choice, ContentPart, Delta, ReasoningDetail};
+use crate::chat::error::UpstreamError;
+use crate::json::TextOr;
+use crate::profile::{Profile, ThinkTags};
+use crate::responses::Usage;
+use crate::responses::item::{Annotation, Logprob, TopLogprob};
+
+/// Reads one upstream's answer.
+#[derive(Debug)]
+pub struct Normalizer {
+    think: ThinkSplitter,
+    calls: ToolCalls,
+    finish: Option<FinishReason>,
+    usage: Option<Usage>,
+    /// Thinking came by its own key: tags in the text are text then.
+    saw_reasoning_key: bool,
+    logprobs: bool,
+}
+
+impl Normalizer {
+    /// A reader for an upstream with that dialect; `logprobs` says whether the client wants them.
+    #[must_use]
+    pub fn new(profile: &Profile, logprobs: bool) -> Self {
+        let mut think = ThinkSplitter::default();
+        if profile.think_tags == ThinkTags::Text {
+            think.disable();
+        }
+        Self {
+            think,
+            calls: ToolCalls::default(),
+            finish: None,
+            usage: None,
+            saw_reasoning_key: false,
+            logprobs,
+        }
+    }
+
+    /// Why the answer ended, once the upstream has said so.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish
+    }
+
+    /// Token counts, once the upstream has told them.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Whether a call was begun that never got a name: it cannot be made.
+    #[must_use]
+    pub fn has_unnamed_call(&self) -> bool {
+        self.calls.has_unnamed()
+    }
+
+    /// Reads a chunk, or a whole completion, which is one big chunk.
+    ///
+    /// # Errors
+    /// What the upstream itself reports in the chunk.
+    pub fn chunk(
+        &mut self,
+        chunk: Chunk<'_>,
+        mut each: impl FnMut(ChatEvent<'_>),
+    ) -> Result<(), UpstreamError> {
+        if let Some(raw) = chunk.error.filter(|raw| raw.get() != "null") {
+            return Err(UpstreamError::from_value(raw));
+        }
+        if let Some(error) = chunk.base_resp.and_then(UpstreamError::from_base_resp) {
+            return Err(error);
+        }
+        let usage = chunk.usage.or_else(|| chunk.x_groq.and_then(|groq| groq.usage));
+        if let Some(usage) = usage.and_then(counts) {
+            // Where it is on every chunk it grows: the last one counts.
+            self.usage = Some(usage);
+        }
+        let Some(choice) = chunk.choices.0 else { return Ok(()) };
+        if let Some(raw) = choice.error.filter(|raw| raw.get() != "null") {
+            return Err(UpstreamError::from_value(raw));
+        }
+        self.choice(choice, &mut each);
+        Ok(())
+    }
+
+    /// No more chunks come: gives out what was held back.
+    pub fn end(&mut self, mut each: impl FnMut(ChatEvent<'_>)) {
+        self.think.finish(|piece| each(event_of(piece)));
+        self.calls.finish(&mut each);
+    }
+
+    fn choice(&mut self, choice: Choice<'_>, each: &mut impl FnMut(ChatEvent<'_>)) {
+        let logprobs = match choice.logprobs {
+            Some(logprobs) if self.logprobs => logprobs.content.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if let Some(delta) = choice.delta.or(choice.message) {
+            self.delta(delta, logprobs, each);
+        }
+        if let Some(word) = choice.finish_reason.filter(|word| !word.is_empty()) {
+            self.finish = Some(FinishReason::parse(&word));
+        }
+    }
+
+    fn delta(
+        &mut self,
+        delta: Delta<'_>,
+        logprobs: Vec<chunk::Logprob<'_>>,
+        each: &mut impl FnMut(ChatEvent<'_>),
+    ) {
+        if let Some((text, field)) = reasoning_of(&delta) {
+            if !std::mem::replace(&mut self.saw_reasoning_key, true) {
+                self.think.disable();
+            }
+            self.calls.end_whole(each);
+            each(ChatEvent::Reasoning { text: &text, field });
+        }
+        match delta.content {
+            Some(TextOr::Text(text)) => self.text(&text, logprobs, each),
+            Some(TextOr::List(parts)) => {
+                for part in parts {
+                    self.part(part, each);
+                }
+            }
+            Some(TextOr::One(part)) => self.part(*part, each),
+            Some(TextOr::Odd) | None => {}
+        }
+        if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
+            self.calls.end_whole(each);
+            each(ChatEvent::Refusal(&text));
+        }
+        let has_calls = delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        if has_calls || delta.function_call.is_some() {
+            // What was held back as a possible tag is text that came before the call.
+            self.think.finish(|piece| each(event_of(piece)));
+        }
+        for call in delta.tool_calls.into_iter().flatten() {
+            self.calls.fragment(call, each);
+        }
+        if let Some(function) = delta.function_call.filter(|_| !has_calls) {
+            self.calls.legacy(function, each);
+        }
+        for annotation in delta.annotations.into_iter().flatten().filter_map(citation) {
+            each(ChatEvent::Annotation(annotation));
+        }
+    }
+
+    fn text(
+        &mut self,
+        text: &str,
+        logprobs: Vec<chunk::Logprob<'_>>,
+        each: &mut impl FnMut(ChatEvent<'_>),
+    ) {
+        if text.is_empty() {
+            return;
+        }
+        if !text.trim().is_empty() {
+            self.calls.end_whole(each);
+        }
+        let mut logprobs: Vec<Logprob> = logprobs.into_iter().map(logprob).collect();
+        self.think.push(text, |piece| match piece {
+            Piece::Text(text) => each(ChatEvent::Text { text, logprobs: std::mem::take(&mut logprobs) }),
+            Piece::Thought(_) => each(event_of(piece)),
+        });
+    }
+
+    fn part(&mut self, part: ContentPart<'_>, each: &mut impl FnMut(ChatEvent<'_>)) {
+        if let Some(thinking) = part.thinking {
+            let text = match thinking {
+                TextOr::Text(text) => text.to_string(),
+                TextOr::List(details) => details.iter().filter_map(detail_text).collect(),
+                TextOr::One(detail) => detail_text(&detail).unwrap_or_default().to_owned(),
+                TextOr::Odd => String::new(),
+            };
+            if !text.is_empty() {
+                self.think.disable();
+                each(ChatEvent::Reasoning { text: &text, field: CarryField::ThinkTags });
+            }
+        } else if let Some(text) = part.text {
+            self.text(&text, Vec::new(), each);
+        }
+    }
+}
+
+fn event_of(piece: Piece<'_>) -> ChatEvent<'_> {
+    match piece {
+        Piece::Text(text) => ChatEvent::Text { text, logprobs: Vec::new() },
+        Piece::Thought(text) => ChatEvent::Reasoning { text, field: CarryField::ThinkTags },
+    }
+}
+
+/// Thinking, from the first of the places that has some: servers fill several with the same.
+fn reasoning_of<'d>(delta: &'d Delta<'_>) -> Option<(Cow<'d, str>, CarryField)> {
+    if let Some(TextOr::Text(text)) = &delta.reasoning_content
+        && !text.is_empty()
+    {
+        return Some((Cow::Borrowed(&**text), CarryField::ReasoningContent));
+    }
+    let text = match &delta.reasoning {
+        Some(TextOr::Text(text)) => Some(text),
+        Some(TextOr::One(object)) => object.content.as_ref().or(object.text.as_ref()),
+        _ => None,
+    };
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
+        return Some((Cow::Borrowed(&**text), CarryField::Reasoning));
+    }
+    let text: String = delta.reasoning_details.iter().flatten().filter_map(detail_text).collect();
+    (!text.is_empty()).then_some((Cow::Owned(text), CarryField::Reasoning))
+}
+
+fn detail_text<'d>(detail: &'d ReasoningDetail<'_>) -> Option<&'d str> {
+    detail.text.as_deref().or(detail.summary.as_deref())
+}
+
+fn citation(annotation: chunk::Annotation<'_>) -> Option<Annotation> {
+    let citation = annotation.url_citation?;
+    Some(Annotation::UrlCitation {
+        url: citation.url?.to_string(),
+        title: citation.title.map(|title| title.to_string()).unwrap_or_default(),
+        start_index: citation.start_index.unwrap_or(0),
+        end_index: citation.end_index.unwrap_or(0),
+    })
+}
+
+fn logprob(logprob: chunk::Logprob<'_>) -> Logprob {
+    let top = logprob.top_logprobs.into_iter().flatten().map(|top| TopLogprob {
+        token: top.token.to_string(),
+        logprob: finite(top.logprob),
+        bytes: top.bytes.unwrap_or_default(),
+    });
+    Logprob {
+        top_logprobs: top.collect(),
+        token: logprob.token.to_string(),
+        logprob: finite(logprob.logprob),
+        bytes: logprob.bytes.unwrap_or_default(),
+    }
+}
+
+/// JSON has no infinity; servers write it as null, or as this.
+fn finite(value: Option<f64>) -> f64 {
+    value.filter(|value| value.is_finite()).unwrap_or(-9999.0)
+}
+
+/// Token counts, however the upstream names the parts; `None` where it names none at all.
+fn counts(usage: chunk::Usage) -> Option<Usage> {
+    if usage.prompt_tokens.is_none() && usage.completion_tokens.is_none() && usage.total_tokens.is_none() {
+        return None;
+    }
+    let prompt = usage.prompt_tokens_details.unwrap_or_default();
+    let completion = usage.completion_tokens_details.unwrap_or_default();
+    let cached =
+        prompt.cached_tokens.or(usage.prompt_cache_hit_tokens).or(usage.cached_tokens).unwrap_or(0);
+    let input = usage.prompt_tokens.unwrap_or(0);
+    let reasoning = completion.reasoning_tokens.unwrap_or(0);
+    let mut output = usage
+        .completion_tokens
+        .unwrap_or_else(|| usage.total_tokens.unwrap_or(0).saturating_sub(input));
+    // xAI and Gemini count thinking into the total only.
+    if usage.total_tokens == Some(input.saturating_add(output).saturating_add(reasoning)) {
+        output = output.saturating_add(reasoning);
+    }
+    Some(Usage::new(input, output, cached, prompt.cache_write_tokens.unwrap_or(0), reasoning))
+}

@@ -1,0 +1,182 @@
+//! A request for a response becomes a request for a chat completion.
+
+use std::borrow::Cow;
+
+use super::carry::Seal;
+use super::format;
+use super::input::Conversation;
+use super::note::Note;
+use super::tools::{Lowering, ToolMap};
+use crate::chat::ChatRequest;
+use crate::chat::request::StreamOptions;
+use crate::json::{Text, TextOr};
+use crate::profile::{Drop, Effort, Keep, MaxTokensField, Profile, StreamUsage};
+use crate::responses::content::Part;
+use crate::responses::input::{InputItem, Role};
+use crate::responses::{CreateResponse, ErrorObject};
+
+/// What a lowering needs beside the request.
+#[derive(Clone, Copy)]
+pub struct LoweringOptions<'o> {
+    /// The upstream's dialect.
+    pub profile: &'o Profile,
+    /// The upstream's name of the model.
+    pub model: &'o str,
+    /// An effort that the configuration wants, whatever the client does.
+    pub effort: Option<&'o str>,
+    /// Opens what was sealed in earlier turns.
+    pub seal: &'o dyn Seal,
+}
+
+/// A request, lowered.
+#[derive(Debug)]
+pub struct Lowered<'a> {
+    /// What the upstream is asked.
+    pub chat: ChatRequest<'a>,
+    /// The way back for its calls.
+    pub tools: ToolMap,
+    /// What was left out or mended.
+    pub notes: Vec<Note>,
+}
+
+/// Lowers a request.
+///
+/// # Errors
+/// What the API answers with 400.
+pub fn lower<'a>(
+    mut request: CreateResponse<'a>,
+    options: &LoweringOptions<'a>,
+) -> Result<Lowered<'a>, ErrorObject> {
+    let mut notes = Vec::new();
+    let items = take_input(&mut request)?;
+    let mut lowering = Lowering::new(options.profile);
+    lowering.add_all(request.tools.as_deref().unwrap_or_default(), None, "tools", &mut notes)?;
+    for (n, item) in items.iter().enumerate() {
+        if let InputItem::Tools(found) = item {
+            lowering.add_all(&found.tools, None, &format!("input[{n}].tools"), &mut notes)?;
+        }
+    }
+    let choice = lowering.choice(request.tool_choice, &mut notes)?;
+    let Lowering { map: tools, tools: offered, .. } = lowering;
+
+    let mut conversation = Conversation::new(options.profile, &tools, options.seal, &mut notes);
+    if let Some(text) = instructions(&request)? {
+        conversation.instructions(text);
+    }
+    conversation.items(items)?;
+    let messages = conversation.finish()?;
+
+    let mut chat = ChatRequest { model: Cow::Borrowed(options.model), messages, ..ChatRequest::default() };
+    if !offered.is_empty() {
+        // Without tools, servers refuse even the mention of them.
+        chat.tools = offered;
+        chat.tool_choice = choice;
+        chat.parallel_tool_calls = match options.profile.parallel_tool_calls {
+            Keep::Pass => request.parallel_tool_calls,
+            Keep::Drop => None,
+        };
+    }
+    chat.response_format = format::response_format(&request)?;
+    sampling(&request, options.profile, &mut chat);
+    extras(&request, options, &mut chat, &mut notes);
+    Ok(Lowered { chat, tools, notes })
+}
+
+fn take_input<'a>(request: &mut CreateResponse<'a>) -> Result<Vec<InputItem<'a>>, ErrorObject> {
+    match request.input.take() {
+        Some(TextOr::List(items)) => Ok(items),
+        Some(TextOr::Text(text)) => {
+            Ok(vec![InputItem::Message { role: Role::User, content: TextOr::Text(text) }])
+        }
+        Some(TextOr::One(_) | TextOr::Odd) => Err(ErrorObject::invalid(
+            "Invalid type for 'input': expected a string or an array of input items.",
+        )
+        .with_param("input")
+        .with_code("invalid_type")),
+        None => Err(ErrorObject::invalid("Missing required parameter: 'input'.")
+            .with_param("input")
+            .with_code("missing_required_parameter")),
+    }
+}
+
+/// `instructions`: a string, or (in a template) items, of which the text counts.
+fn instructions<'a>(request: &CreateResponse<'a>) -> Result<Option<Cow<'a, str>>, ErrorObject> {
+    let Some(raw) = request.instructions else { return Ok(None) };
+    let text = match serde_json::from_str::<TextOr<'a, InputItem<'a>>>(raw.get()) {
+        Ok(TextOr::Text(text)) => text.into_cow(),
+        Ok(TextOr::List(items)) => Cow::Owned(items.iter().map(item_text).collect::<Vec<_>>().join("\n\n")),
+        Ok(TextOr::Odd) if raw.get() == "null" => return Ok(None),
+        _ => {
+            return Err(ErrorObject::invalid("Invalid type for 'instructions': expected a string.")
+                .with_param("instructions")
+                .with_code("invalid_type"));
+        }
+    };
+    Ok((!text.is_empty()).then_some(text))
+}
+
+fn item_text(item: &InputItem<'_>) -> String {
+    let InputItem::Message { content, .. } = item else { return String::new() };
+    match content {
+        TextOr::Text(text) => text.to_string(),
+        TextOr::List(parts) => {
+            parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(&**text) } else { None }).collect()
+        }
+        TextOr::One(_) | TextOr::Odd => String::new(),
+    }
+}
+
+fn sampling<'a>(request: &CreateResponse<'a>, profile: &Profile, chat: &mut ChatRequest<'a>) {
+    chat.stream = request.stream.unwrap_or(false);
+    chat.stream_options = match profile.stream_usage {
+        StreamUsage::IncludeUsage if chat.stream => Some(StreamOptions { include_usage: true }),
+        StreamUsage::IncludeUsage | StreamUsage::Unasked => None,
+    };
+    match profile.max_tokens_field {
+        MaxTokensField::MaxTokens => chat.max_tokens = request.max_output_tokens,
+        MaxTokensField::MaxCompletionTokens => chat.max_completion_tokens = request.max_output_tokens,
+    }
+    chat.temperature = request.temperature;
+    chat.top_p = request.top_p;
+    chat.presence_penalty = request.presence_penalty;
+    chat.frequency_penalty = request.frequency_penalty;
+    chat.seed = request.seed;
+    chat.stop = request.stop;
+    chat.logit_bias = request.logit_bias;
+    if request.includes("message.output_text.logprobs") {
+        chat.logprobs = Some(true);
+        chat.top_logprobs = request.top_logprobs.filter(|count| *count > 0);
+    }
+}
+
+fn extras<'a>(
+    request: &CreateResponse<'a>,
+    options: &LoweringOptions<'a>,
+    chat: &mut ChatRequest<'a>,
+    notes: &mut Vec<Note>,
+) {
+    let profile = options.profile;
+    let asked = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.clone());
+    let effort = options.effort.map(Cow::Borrowed).or(asked.map(Text::into_cow));
+    match profile.effort {
+        Effort::ReasoningEffort => chat.reasoning_effort = effort,
+        Effort::Drop if effort.is_some() => notes.push(Note::FieldLeftOut("reasoning.effort")),
+        Effort::Drop => {}
+    }
+    let mut pass = |rule: Drop, key: &'static str, value: Option<Text<'a>>| match rule {
+        Drop::Pass => value.map(Text::into_cow),
+        Drop::Drop => {
+            if value.is_some() {
+                notes.push(Note::FieldLeftOut(key));
+            }
+            None
+        }
+    };
+    let verbosity = request.text.as_ref().and_then(|text| text.verbosity.clone());
+    chat.verbosity = pass(profile.verbosity, "text.verbosity", verbosity);
+    chat.prompt_cache_key = pass(profile.prompt_cache_key, "prompt_cache_key", request.prompt_cache_key.clone());
+    let tier = request.service_tier.clone().filter(|tier| tier.as_str() != "auto");
+    chat.service_tier = pass(profile.service_tier, "service_tier", tier);
+    let person = request.safety_identifier.clone().or_else(|| request.user.clone());
+    chat.safety_identifier = pass(profile.safety_identifier, "safety_identifier", person);
+}

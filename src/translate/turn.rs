@@ -1,0 +1,368 @@
+//! One turn of the upstream's model as the events of a response.
+//!
+//! The order of events is made here and nowhere else:
+//!
+//! * `created`, `in_progress`, items, one terminal event; nothing follows it, as [`Turn::finish`]
+//!   takes the turn away;
+//! * at most one message or thinking is open at a time: clients attach deltas to the item that was
+//!   opened last;
+//! * calls may be open side by side, as their fragments may come by turns; they close in order;
+//! * items that are not whole when the upstream fails are never closed: a client runs no half call.
+
+use std::sync::Arc;
+
+use super::carry::{CarryField, Seal};
+use super::event::{ChatEvent, FinishReason};
+use super::item::call::{OpenCall, prefix};
+use super::item::message::OpenMessage;
+use super::item::reasoning::OpenReasoning;
+use super::item::{Out, Place};
+use super::sink::Sink;
+use super::tools::ToolMap;
+use crate::responses::item::{Annotation, ItemStatus, Logprob};
+use crate::responses::response::{Head, IncompleteReason, Response, State};
+use crate::responses::{ErrorObject, OutputItem, ResponseEvent, Usage};
+
+/// What a turn is told at its beginning.
+pub struct TurnContext {
+    /// What stays the same over the response's life.
+    pub head: Head,
+    /// The way back for calls.
+    pub tools: ToolMap,
+    /// How thinking is shown.
+    pub thinking: Thinking,
+    /// Seals thinking, where the client asked for it.
+    pub seal: Option<Arc<dyn Seal>>,
+}
+
+/// How thinking is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thinking {
+    /// As a summary: the kind of thinking that clients show to people.
+    Summary,
+    /// As what it is.
+    Content,
+    /// Not at all.
+    Hidden,
+}
+
+/// How an upstream's answer ended.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// As the upstream said.
+    Finished(FinishReason),
+    /// It did not.
+    Failed(ErrorObject),
+}
+
+/// What is left of a turn.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The response's head.
+    pub head: Head,
+    /// How it ended.
+    pub ending: Ending,
+    /// The items that are whole.
+    pub output: Vec<OutputItem>,
+    /// Token counts.
+    pub usage: Option<Usage>,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// Whole, at this unix time in seconds.
+    Completed(u64),
+    /// Cut.
+    Incomplete(IncompleteReason),
+    /// Failed.
+    Failed(ErrorObject),
+}
+
+impl Outcome {
+    /// The response object.
+    #[must_use]
+    pub fn response(&self) -> Response<'_> {
+        let state = match &self.ending {
+            Ending::Completed(at) => State::Completed(*at),
+            Ending::Incomplete(reason) => State::Incomplete(*reason),
+            Ending::Failed(error) => State::Failed(error),
+        };
+        Response { head: &self.head, state, output: &self.output, usage: self.usage }
+    }
+}
+
+/// The state machine. Its methods never fail: what is wrong with an upstream's answer is known
+/// before it comes here, or told by [`End::Failed`].
+#[must_use = "a turn must be finished, or the stream has no terminal event"]
+pub struct Turn {
+    context: TurnContext,
+    sequence: u64,
+    items: u32,
+    open: Open,
+    /// Calls by slot; `None` once closed.
+    calls: Vec<Option<OpenCall>>,
+    call_ids: Vec<String>,
+    output: Vec<(u32, OutputItem)>,
+    /// White space that belongs to a message only if text follows.
+    blank: String,
+    /// Citations that came before their text.
+    annotations: Vec<Annotation>,
+    written: usize,
+}
+
+enum Open {
+    Nothing,
+    Message(OpenMessage),
+    Reasoning(OpenReasoning),
+}
+
+impl Turn {
+    /// Begins: announces the response.
+    pub fn start(context: TurnContext, sink: &mut dyn Sink) -> Self {
+        let mut this = Self {
+            context,
+            sequence: 0,
+            items: 0,
+            open: Open::Nothing,
+            calls: Vec::new(),
+            call_ids: Vec::new(),
+            output: Vec::new(),
+            blank: String::new(),
+            annotations: Vec::new(),
+            written: 0,
+        };
+        for kind in ["response.created", "response.in_progress"] {
+            let response =
+                Response { head: &this.context.head, state: State::InProgress, output: &[], usage: None };
+            sink.lifecycle(this.sequence, kind, &response);
+            this.sequence += 1;
+        }
+        this
+    }
+
+    /// The response's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.context.head.id
+    }
+
+    /// Bytes of text, thinking and arguments so far.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Says that all is well.
+    pub fn keepalive(&mut self, sink: &mut dyn Sink) {
+        self.out(sink).emit(&ResponseEvent::Keepalive {});
+    }
+
+    /// Takes one step of the upstream's answer.
+    pub fn apply(&mut self, event: ChatEvent<'_>, sink: &mut dyn Sink) {
+        match event {
+            ChatEvent::Text { text, logprobs } => self.text(text, logprobs, sink),
+            ChatEvent::Reasoning { text, field } => self.reasoning(text, field, sink),
+            ChatEvent::Refusal(text) => self.refusal(text, sink),
+            ChatEvent::Annotation(annotation) => self.annotation(annotation, sink),
+            ChatEvent::CallStart { slot, call_id, name } => self.call_start(slot, call_id, name, sink),
+            ChatEvent::CallArguments { slot, text } => {
+                self.written += text.len();
+                let mut out = Out { sequence: &mut self.sequence, sink };
+                if let Some(Some(call)) = self.calls.get_mut(slot) {
+                    call.arguments(text, &mut out);
+                }
+            }
+            ChatEvent::CallEnd { slot } => {
+                if let Some(Some(call)) = self.calls.get_mut(slot) {
+                    call.ended = true;
+                }
+                self.close_ended_calls(sink);
+            }
+        }
+    }
+
+    /// Ends: closes what is open, and says how it went. `now` is unix time in seconds.
+    pub fn finish(
+        mut self,
+        end: End,
+        usage: Option<Usage>,
+        now: u64,
+        sink: &mut dyn Sink,
+    ) -> Outcome {
+        let ending = match end {
+            End::Finished(FinishReason::Stop | FinishReason::Error) => {
+                self.close_all(ItemStatus::Completed, sink);
+                Ending::Completed(now.max(self.context.head.created_at))
+            }
+            End::Finished(FinishReason::Length) => {
+                self.close_all(ItemStatus::Incomplete, sink);
+                Ending::Incomplete(IncompleteReason::MaxOutputTokens)
+            }
+            End::Finished(FinishReason::ContentFilter) => {
+                self.close_all(ItemStatus::Incomplete, sink);
+                Ending::Incomplete(IncompleteReason::ContentFilter)
+            }
+            End::Failed(error) => Ending::Failed(error),
+        };
+        self.output.sort_by_key(|(index, _)| *index);
+        let outcome = Outcome {
+            head: self.context.head,
+            ending,
+            output: self.output.into_iter().map(|(_, item)| item).collect(),
+            usage,
+        };
+        let response = outcome.response();
+        sink.lifecycle(self.sequence, response.state.event(), &response);
+        outcome
+    }
+
+    fn text(&mut self, text: &str, logprobs: Vec<Logprob>, sink: &mut dyn Sink) {
+        self.written += text.len();
+        if let Open::Message(message) = &mut self.open {
+            message.text(text, logprobs, &mut Out { sequence: &mut self.sequence, sink });
+            return;
+        }
+        self.blank.push_str(text);
+        if text.trim().is_empty() {
+            return;
+        }
+        let text = std::mem::take(&mut self.blank);
+        self.open_message(sink);
+        let mut out = Out { sequence: &mut self.sequence, sink };
+        if let Open::Message(message) = &mut self.open {
+            message.text(&text, logprobs, &mut out);
+            for annotation in std::mem::take(&mut self.annotations) {
+                message.annotate(annotation, &mut out);
+            }
+        }
+    }
+
+    fn refusal(&mut self, text: &str, sink: &mut dyn Sink) {
+        self.written += text.len();
+        self.open_message(sink);
+        if let Open::Message(message) = &mut self.open {
+            message.refusal(text, &mut Out { sequence: &mut self.sequence, sink });
+        }
+    }
+
+    fn reasoning(&mut self, text: &str, field: CarryField, sink: &mut dyn Sink) {
+        self.written += text.len();
+        self.blank.clear();
+        if !matches!(self.open, Open::Reasoning(_)) {
+            // Thinking of nothing but white space is none.
+            if text.trim().is_empty() {
+                return;
+            }
+            self.close_open(ItemStatus::Completed, sink);
+            let place = self.place("rs");
+            let thinking = self.context.thinking;
+            self.open = Open::Reasoning(OpenReasoning::open(place, thinking, field, &mut self.out(sink)));
+        }
+        if let Open::Reasoning(reasoning) = &mut self.open {
+            reasoning.text(text, &mut Out { sequence: &mut self.sequence, sink });
+        }
+    }
+
+    fn annotation(&mut self, annotation: Annotation, sink: &mut dyn Sink) {
+        let mut out = Out { sequence: &mut self.sequence, sink };
+        let left = match &mut self.open {
+            Open::Message(message) => message.annotate(annotation, &mut out),
+            _ => Some(annotation),
+        };
+        self.annotations.extend(left);
+    }
+
+    fn call_start(&mut self, slot: usize, call_id: Option<&str>, name: &str, sink: &mut dyn Sink) {
+        self.blank.clear();
+        self.close_open(ItemStatus::Completed, sink);
+        let origin = self.context.tools.raise(name);
+        let place = self.place(prefix(origin.kind));
+        // Clients tell calls apart by this id, so it must be there and be unlike the others.
+        let call_id = match call_id {
+            Some(id) if !self.call_ids.iter().any(|known| known == id) => id.to_owned(),
+            _ => format!("call_{}{slot:04x}", self.suffix()),
+        };
+        self.call_ids.push(call_id.clone());
+        let call = OpenCall::open(place, call_id, origin, &mut self.out(sink));
+        if self.calls.len() <= slot {
+            self.calls.resize_with(slot + 1, || None);
+        }
+        if let Some(free) = self.calls.get_mut(slot) {
+            *free = Some(call);
+        }
+    }
+
+    fn open_message(&mut self, sink: &mut dyn Sink) {
+        if !matches!(self.open, Open::Message(_)) {
+            self.close_open(ItemStatus::Completed, sink);
+            let place = self.place("msg");
+            self.open = Open::Message(OpenMessage::open(place, &mut self.out(sink)));
+        }
+    }
+
+    /// Closes the message or thinking that is open.
+    fn close_open(&mut self, status: ItemStatus, sink: &mut dyn Sink) {
+        let open = std::mem::replace(&mut self.open, Open::Nothing);
+        let mut out = Out { sequence: &mut self.sequence, sink };
+        match open {
+            Open::Nothing => {}
+            Open::Message(message) => self.output.push(message.close(status, &mut out)),
+            Open::Reasoning(reasoning) => {
+                self.output.push(reasoning.close(self.context.seal.as_deref(), &mut out));
+            }
+        }
+    }
+
+    /// Closes calls that are whole, up to the first that is not.
+    fn close_ended_calls(&mut self, sink: &mut dyn Sink) {
+        let mut out = Out { sequence: &mut self.sequence, sink };
+        for slot in &mut self.calls {
+            match slot.take() {
+                None => {}
+                Some(call) if call.ended => {
+                    self.output.push(call.close(ItemStatus::Completed, &mut out));
+                }
+                open => {
+                    *slot = open;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Closes everything; `last` is the status of what was cut by the end, if it was.
+    fn close_all(&mut self, last: ItemStatus, sink: &mut dyn Sink) {
+        if self.items == 0 {
+            // An answer must have something to show, if only white space or nothing.
+            self.open_message(sink);
+            let blank = std::mem::take(&mut self.blank);
+            let mut out = Out { sequence: &mut self.sequence, sink };
+            if let Open::Message(message) = &mut self.open {
+                message.text(&blank, Vec::new(), &mut out);
+            }
+        }
+        self.close_open(last, sink);
+        let mut out = Out { sequence: &mut self.sequence, sink };
+        for call in std::mem::take(&mut self.calls).into_iter().flatten() {
+            let status = if call.ended { ItemStatus::Completed } else { last };
+            self.output.push(call.close(status, &mut out));
+        }
+    }
+
+    /// The next item's id and place. Ids are the response's own with the item's number.
+    fn place(&mut self, prefix: &str) -> Place {
+        let index = self.items;
+        self.items += 1;
+        Place { id: format!("{prefix}_{}{index:04x}", self.suffix()), index }
+    }
+
+    fn suffix(&self) -> &str {
+        let id = &self.context.head.id;
+        id.split_once('_').map_or(id.as_str(), |(_, suffix)| suffix)
+    }
+
+    fn out<'s>(&'s mut self, sink: &'s mut dyn Sink) -> Out<'s> {
+        Out { sequence: &mut self.sequence, sink }
+    }
+}

@@ -1,0 +1,123 @@
+//! The built `antiphon` binary, started for one test on a free port.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::process::Running;
+
+/// A running proxy; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    process: Running,
+    address: String,
+    _home: TempDir,
+}
+
+impl Proxy {
+    /// Says how a proxy is to be started.
+    pub(crate) fn builder() -> ProxyBuilder {
+        ProxyBuilder::default()
+    }
+
+    /// A proxy in front of one upstream, all else by default.
+    pub(crate) fn to(upstream: &str) -> Self {
+        Self::builder().upstream(upstream).start()
+    }
+
+    /// The address that clients are given: `http://127.0.0.1:PORT/v1`.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The address of something the proxy serves, such as `/v1/responses`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What the proxy has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// How a proxy is to be started.
+#[derive(Debug, Default)]
+pub(crate) struct ProxyBuilder {
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+    config: Option<String>,
+}
+
+impl ProxyBuilder {
+    /// Adds `--upstream URL`.
+    pub(crate) fn upstream(self, url: &str) -> Self {
+        self.arg("--upstream").arg(url)
+    }
+
+    /// Adds one argument after `serve`.
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds a variable to the environment, which otherwise has none of the proxy's own.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a configuration file and passes it.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        self.config = Some(toml.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(self) -> Proxy {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        if let Some(toml) = &self.config {
+            let file = home.path().join("proxy.toml");
+            fs::write(&file, toml).expect("the configuration is written");
+            command.arg("--config").arg(file);
+        }
+        command.args(&self.args);
+        clean_environment(&mut command, home.path());
+        command.envs(self.env);
+
+        let (process, rest) = Running::start(
+            &mut command,
+            "listening on http://",
+            Duration::from_secs(20),
+        );
+        let address = rest
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        Proxy {
+            process,
+            address,
+            _home: home,
+        }
+    }
+}
+
+/// Nothing of the developer's own settings or state reaches a test.
+fn clean_environment(command: &mut Command, home: &Path) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ANTIPHON") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_CONFIG_HOME", home)
+        .current_dir(home);
+}
