@@ -67,7 +67,10 @@ impl App {
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let engine = Arc::new(build_engine(config)?);
         let server = &config.server;
-        let listen = |error| StartError::Listen { address: server.listen, error };
+        let listen = |error| StartError::Listen {
+            address: server.listen,
+            error,
+        };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let state = AppState {
@@ -81,7 +84,12 @@ impl App {
             header_timeout: server.header_timeout,
             drain_timeout: server.drain_timeout,
         };
-        Ok(Self { listener, address, state, accept })
+        Ok(Self {
+            listener,
+            address,
+            state,
+            accept,
+        })
     }
 
     /// Where it listens.
@@ -110,7 +118,12 @@ pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError
     config
         .upstreams
         .iter()
-        .map(|entry| Ok(Arc::new(Upstream::new(upstream_settings(entry)?, tls.clone())?)))
+        .map(|entry| {
+            Ok(Arc::new(Upstream::new(
+                upstream_settings(entry)?,
+                tls.clone(),
+            )?))
+        })
         .collect()
 }
 
@@ -120,7 +133,9 @@ pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError
 /// What is wrong.
 pub fn check_dialect(name: &str, url: &Url, overrides: &toml::Table) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default();
-    profile::resolve(name, host, url.port(), overrides).map(|_| ()).map_err(|error| error.to_string())
+    profile::resolve(name, host, url.port(), overrides)
+        .map(|_| ())
+        .map_err(|error| error.to_string())
 }
 
 fn build_engine(config: &Config) -> Result<Engine, StartError> {
@@ -136,14 +151,21 @@ fn build_engine(config: &Config) -> Result<Engine, StartError> {
         done_sentinel: config.server.done_sentinel,
     };
     let key = Arc::new(sealing_key(config)?);
-    Ok(Engine::new(settings, build_upstreams(config)?, routes(config), key))
+    Ok(Engine::new(
+        settings,
+        build_upstreams(config)?,
+        routes(config),
+        key,
+    ))
 }
 
 /// The key in its file. Where the default file cannot be made (a read-only root), thinking that was
 /// sealed before a restart is lost after it, which is no reason not to start.
 fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
     let Some(path) = &config.reasoning.seal_key_file else {
-        tracing::warn!("no folder to keep the sealing key in: sealed thinking opens until the next restart");
+        tracing::warn!(
+            "no folder to keep the sealing key in: sealed thinking opens until the next restart"
+        );
         return Ok(SealingKey::ephemeral()?);
     };
     match SealingKey::from_file(path) {
@@ -162,7 +184,10 @@ fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, Sta
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &entry.http_headers {
-        let bad = || StartError::Header { upstream: entry.name.clone(), header: name.clone() };
+        let bad = || StartError::Header {
+            upstream: entry.name.clone(),
+            header: name.clone(),
+        };
         let key = HeaderName::try_from(name).map_err(|_| bad())?;
         let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| bad())?;
         value.set_sensitive(true);
@@ -182,14 +207,22 @@ fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, Sta
         connect_timeout: entry.connect_timeout,
         first_byte_timeout: entry.first_byte_timeout,
         idle_timeout: entry.stream_idle_timeout,
-        limits: Limits { event_bytes: entry.max_event_bytes, answer_bytes: entry.max_answer_bytes },
+        limits: Limits {
+            event_bytes: entry.max_event_bytes,
+            answer_bytes: entry.max_answer_bytes,
+        },
         profile,
         profile_name,
     })
 }
 
 fn routes(config: &Config) -> Routes {
-    let place = |name: &str| config.upstreams.iter().position(|upstream| upstream.name == name);
+    let place = |name: &str| {
+        config
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.name == name)
+    };
     let mut routes: Vec<Route> = config
         .models
         .iter()
@@ -212,7 +245,10 @@ fn routes(config: &Config) -> Routes {
         upstream,
         model: None,
         effort: None,
-        metadata: ModelMetadata { apply_patch: true, ..ModelMetadata::default() },
+        metadata: ModelMetadata {
+            apply_patch: true,
+            ..ModelMetadata::default()
+        },
     }));
     Routes::new(routes)
 }

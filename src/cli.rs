@@ -50,7 +50,7 @@ struct ConfigArgs {
     #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
     listen: Option<String>,
     /// The one model server to use; no file is needed then, and every model's name goes there
-    /// unchanged. Its key is taken from ANTIPHON_UPSTREAM_KEY
+    /// unchanged. Its key is taken from `ANTIPHON_UPSTREAM_KEY`
     #[arg(long, value_name = "URL", env = "ANTIPHON_UPSTREAM", global = true)]
     upstream: Option<String>,
 }
@@ -98,7 +98,8 @@ impl ConfigArgs {
 
 /// The variables that are text; others cannot be ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Says on standard error what keeps the command from its work.
@@ -120,5 +121,7 @@ fn written(result: io::Result<()>) -> ExitCode {
 
 /// The runtime in which everything that waits does so.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }

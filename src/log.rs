@@ -14,19 +14,31 @@ use crate::config::{Log, LogFormat};
 /// # Errors
 /// A filter that cannot be read.
 pub fn init(settings: &Log) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(&settings.level)
-        .map_err(|error| LogError { level: settings.level.clone(), error })?;
+    let filter = EnvFilter::try_new(&settings.level).map_err(|error| LogError {
+        level: settings.level.clone(),
+        error,
+    })?;
     let terminal = std::io::stderr().is_terminal();
     let json = match settings.format {
         LogFormat::Auto => !terminal,
         LogFormat::Human => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second subscriber can only be a test's; the first one stays.
     let _ = match json {
-        true => builder.json().flatten_event(true).with_target(false).try_init(),
-        false => builder.with_ansi(terminal).with_target(false).compact().try_init(),
+        true => builder
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .try_init(),
+        false => builder
+            .with_ansi(terminal)
+            .with_target(false)
+            .compact()
+            .try_init(),
     };
     Ok(())
 }

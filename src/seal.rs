@@ -58,7 +58,10 @@ impl SealingKey {
     /// # Errors
     /// When the file cannot be read or made, or holds something else.
     pub fn from_file(path: &Path) -> Result<Self, SealError> {
-        let file = |error| SealError::File { path: path.to_owned(), error };
+        let file = |error| SealError::File {
+            path: path.to_owned(),
+            error,
+        };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -75,7 +78,9 @@ impl SealingKey {
             Err(error) => return Err(file(error)),
         };
         let bytes = URL_SAFE_NO_PAD.decode(text.trim()).unwrap_or_default();
-        let bytes = bytes.try_into().map_err(|_| SealError::Content(path.to_owned()))?;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| SealError::Content(path.to_owned()))?;
         Self::from_bytes(&bytes)
     }
 
@@ -93,7 +98,10 @@ impl SealingKey {
 impl Seal for SealingKey {
     fn seal(&self, plain: &[u8]) -> String {
         let mut text = plain.to_vec();
-        match self.key.seal_in_place_append_tag(Aad::from(&self.head), &mut text) {
+        match self
+            .key
+            .seal_in_place_append_tag(Aad::from(&self.head), &mut text)
+        {
             Ok(nonce) => URL_SAFE_NO_PAD.encode([&self.head[..], nonce.as_ref(), &text].concat()),
             // Without randomness nothing can be sealed; the client keeps an item that opens nowhere.
             Err(_) => String::new(),
@@ -109,7 +117,10 @@ impl Seal for SealingKey {
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        let plain = self.key.open_in_place(nonce, Aad::from(&self.head), &mut text).ok()?;
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(&self.head), &mut text)
+            .ok()?;
         Some(plain.to_vec())
     }
 }
@@ -151,19 +162,29 @@ mod tests {
         assert_eq!(key.open(&sealed).unwrap(), b"the secret plan");
         let bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"secret"));
-        assert_ne!(sealed, key.seal(b"the secret plan"), "the nonce is new each time");
+        assert_ne!(
+            sealed,
+            key.seal(b"the secret plan"),
+            "the nonce is new each time"
+        );
     }
 
     #[test]
     fn what_was_changed_or_is_anothers_does_not_open() {
-        let (key, other) = (SealingKey::ephemeral().unwrap(), SealingKey::ephemeral().unwrap());
+        let (key, other) = (
+            SealingKey::ephemeral().unwrap(),
+            SealingKey::ephemeral().unwrap(),
+        );
         let sealed = key.seal(b"x");
         assert_eq!(other.open(&sealed), None);
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(changed == sealed || key.open(&changed).is_none() || at == sealed.len() - 1, "{at}");
+            assert!(
+                changed == sealed || key.open(&changed).is_none() || at == sealed.len() - 1,
+                "{at}"
+            );
         }
         for foreign in ["", "gAAAAABnotours==", "é", "AQ"] {
             assert_eq!(key.open(foreign), None);
@@ -175,13 +196,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/seal.key");
         let sealed = SealingKey::from_file(&path).unwrap().seal(b"x");
-        assert_eq!(SealingKey::from_file(&path).unwrap().open(&sealed).unwrap(), b"x");
+        assert_eq!(
+            SealingKey::from_file(&path).unwrap().open(&sealed).unwrap(),
+            b"x"
+        );
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
         std::fs::write(&path, "nonsense").unwrap();
-        assert!(matches!(SealingKey::from_file(&path), Err(SealError::Content(_))));
+        assert!(matches!(
+            SealingKey::from_file(&path),
+            Err(SealError::Content(_))
+        ));
     }
 }

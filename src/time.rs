@@ -18,5 +18,7 @@ pub fn unix_now_ms() -> u64 {
 
 fn since_epoch() -> Duration {
     // A clock before 1970 is no clock.
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }

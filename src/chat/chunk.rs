@@ -33,6 +33,15 @@ pub struct Chunk<'a> {
     pub base_resp: Option<&'a RawValue>,
 }
 
+impl Chunk<'_> {
+    /// Token counts, wherever the server keeps them.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+            .or_else(|| self.x_groq.as_ref().and_then(|groq| groq.usage))
+    }
+}
+
 /// The choice with index 0, if the list has one.
 #[derive(Debug, Default)]
 pub struct FirstChoice<'a>(pub Option<Choice<'a>>);

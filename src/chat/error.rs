@@ -23,7 +23,10 @@ impl UpstreamError {
     /// sensible length.
     #[must_use]
     pub fn parse(body: &[u8]) -> Self {
-        Self::read(body).unwrap_or_else(|| Self { message: plain(body), ..Self::default() })
+        Self::read(body).unwrap_or_else(|| Self {
+            message: plain(body),
+            ..Self::default()
+        })
     }
 
     /// Reads a body in one of the known shapes.
@@ -35,7 +38,9 @@ impl UpstreamError {
             let list: Vec<Envelope<'_>> = serde_json::from_slice(body).ok()?;
             return list.into_iter().find_map(Envelope::into_error);
         }
-        serde_json::from_slice::<Envelope<'_>>(body).ok()?.into_error()
+        serde_json::from_slice::<Envelope<'_>>(body)
+            .ok()?
+            .into_error()
     }
 
     /// Reads the value of an `error` key.
@@ -45,13 +50,18 @@ impl UpstreamError {
             Ok(error) => error.into_error(),
             Err(_) => None,
         };
-        error.unwrap_or_else(|| Self { message: plain(value.get().as_bytes()), ..Self::default() })
+        error.unwrap_or_else(|| Self {
+            message: plain(value.get().as_bytes()),
+            ..Self::default()
+        })
     }
 
     /// Reads a `base_resp`, which is there on success too.
     #[must_use]
     pub fn from_base_resp(value: &RawValue) -> Option<Self> {
-        serde_json::from_str::<BaseResp<'_>>(value.get()).ok()?.into_error()
+        serde_json::from_str::<BaseResp<'_>>(value.get())
+            .ok()?
+            .into_error()
     }
 }
 
@@ -146,8 +156,12 @@ impl Envelope<'_> {
                 Some(TextOr::Text(text)) => Some(with_message(text.as_str())),
                 _ => None,
             })?;
-        error.kind = error.kind.or_else(|| self.kind.map(|kind| kind.to_string()));
-        error.param = error.param.or_else(|| self.param.map(|param| param.to_string()));
+        error.kind = error
+            .kind
+            .or_else(|| self.kind.map(|kind| kind.to_string()));
+        error.param = error
+            .param
+            .or_else(|| self.param.map(|param| param.to_string()));
         error.code = error.code.or_else(|| self.code.and_then(word));
         Some(error)
     }
@@ -189,7 +203,10 @@ impl BaseResp<'_> {
     fn into_error(self) -> Option<UpstreamError> {
         let code = self.status_code.filter(|code| *code != 0)?;
         Some(UpstreamError {
-            message: self.status_msg.map(|text| text.to_string()).unwrap_or_default(),
+            message: self
+                .status_msg
+                .map(|text| text.to_string())
+                .unwrap_or_default(),
             code: Some(code.to_string()),
             ..UpstreamError::default()
         })
@@ -210,12 +227,24 @@ fn complaints(detail: TextOr<'_, Complaint<'_>>) -> Option<UpstreamError> {
 
 fn complaint(complaint: Complaint<'_>) -> Option<String> {
     let message = complaint.msg?;
-    let place: Vec<String> = complaint.loc.unwrap_or_default().into_iter().filter_map(word).collect();
-    Some(if place.is_empty() { message.to_string() } else { format!("{}: {}", place.join("."), message.as_str()) })
+    let place: Vec<String> = complaint
+        .loc
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(word)
+        .collect();
+    Some(if place.is_empty() {
+        message.to_string()
+    } else {
+        format!("{}: {}", place.join("."), message.as_str())
+    })
 }
 
 fn with_message(message: &str) -> UpstreamError {
-    UpstreamError { message: message.to_owned(), ..UpstreamError::default() }
+    UpstreamError {
+        message: message.to_owned(),
+        ..UpstreamError::default()
+    }
 }
 
 fn text<T>(value: Option<TextOr<'_, T>>) -> Option<String> {
@@ -252,7 +281,11 @@ fn plain(body: &[u8]) -> String {
         }
     }
     // Something that only looked like a tag has swallowed everything.
-    let out = if out.trim().is_empty() { text.into_owned() } else { out };
+    let out = if out.trim().is_empty() {
+        text.into_owned()
+    } else {
+        out
+    };
     let folded = out.split_whitespace().collect::<Vec<_>>().join(" ");
     match folded.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", folded.get(..at).unwrap_or_default()),

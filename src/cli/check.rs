@@ -60,7 +60,11 @@ fn print(
     let mut rows = vec![["UPSTREAM", "URL", "PROFILE", "KEY", "MODELS"].map(str::to_owned)];
     for ((entry, upstream), answer) in config.upstreams.iter().zip(upstreams).zip(answers) {
         rows.push([
-            if entry.name == config.default_upstream { format!("{} *", entry.name) } else { entry.name.clone() },
+            if entry.name == config.default_upstream {
+                format!("{} *", entry.name)
+            } else {
+                entry.name.clone()
+            },
             entry.base_url.to_string(),
             upstream.settings().profile_name.clone(),
             match (&entry.key_source, entry.key.is_some()) {
@@ -81,7 +85,12 @@ fn print(
         writeln!(out)?;
         match answer {
             Ok(models) => list(&mut out, &upstream.settings().name, models)?,
-            Err(refusal) => writeln!(out, "{}: {}", upstream.settings().name, refusal.error.message)?,
+            Err(refusal) => writeln!(
+                out,
+                "{}: {}",
+                upstream.settings().name,
+                refusal.error.message
+            )?,
         }
     }
     entries(&mut out, config)
@@ -127,7 +136,10 @@ fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Resu
         }
     }
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())

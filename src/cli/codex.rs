@@ -12,7 +12,7 @@ use crate::time::unix_now;
 
 #[derive(Debug, Args)]
 pub(super) struct CodexArgs {
-    /// Merge it into ~/.codex/config.toml (or $CODEX_HOME/config.toml); all else in that file stays
+    /// Merge it into ~/.codex/config.toml (or `$CODEX_HOME/config.toml`); all else in that file stays
     /// as it is, and a backup is kept
     #[arg(long)]
     write: bool,
@@ -58,14 +58,23 @@ fn print(snippet: &Snippet) -> io::Result<()> {
     out.flush()?;
     let mut notes = io::stderr().lock();
     if snippet.model.is_none() {
-        writeln!(notes, "\n# Add `model = \"…\"` at the top, or start Codex with `-m NAME`.")?;
+        writeln!(
+            notes,
+            "\n# Add `model = \"…\"` at the top, or start Codex with `-m NAME`."
+        )?;
     }
-    writeln!(notes, "# This belongs into ~/.codex/config.toml; `antiphon codex --write` puts it there.")
+    writeln!(
+        notes,
+        "# This belongs into ~/.codex/config.toml; `antiphon codex --write` puts it there."
+    )
 }
 
 fn write(snippet: &Snippet) -> ExitCode {
     let Some(path) = codex::config_path(environment()) else {
-        return fail(&"neither CODEX_HOME nor HOME is set: I do not know where Codex's file is", 1);
+        return fail(
+            &"neither CODEX_HOME nor HOME is set: I do not know where Codex's file is",
+            1,
+        );
     };
     match codex::write(&path, snippet, unix_now()) {
         Ok(done) => {

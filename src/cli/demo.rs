@@ -49,7 +49,11 @@ fn configure(args: &ConfigArgs, upstream: &DemoUpstream) -> Result<Config, confi
     };
     // The terminal belongs to the conversation: only warnings are logged, unless asked otherwise.
     let quiet = ("ANTIPHON__LOG__LEVEL".to_owned(), "warn".to_owned());
-    config::load(&flags, std::iter::once(quiet).chain(environment()), check_dialect)
+    config::load(
+        &flags,
+        std::iter::once(quiet).chain(environment()),
+        check_dialect,
+    )
 }
 
 async fn serve(config: &Config, once: bool) -> ExitCode {
@@ -58,7 +62,12 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
     }
     let app = match App::bind(config).await {
         Ok(app) => app,
-        Err(error) => return fail(&format!("{error}\n  (`--listen 127.0.0.1:0` takes any free port)"), 1),
+        Err(error) => {
+            return fail(
+                &format!("{error}\n  (`--listen 127.0.0.1:0` takes any free port)"),
+                1,
+            );
+        }
     };
     let base_url = format!("http://{}/v1", app.address());
     let talk = talk(&base_url);
@@ -85,10 +94,17 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
 /// A question, a call, its output, an answer: each over HTTP, as any client would do it.
 async fn talk(base_url: &str) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "Antiphon serves {base_url}, and a scripted model stands behind it.\n")?;
-    writeln!(out, "── POST /v1/responses: a question, and a tool to answer it with\n")?;
-    let question = json!({"role": "user", "content": "What is the weather in Paris? Use the tool."});
-    let first = request(&[question.clone()]);
+    writeln!(
+        out,
+        "Antiphon serves {base_url}, and a scripted model stands behind it.\n"
+    )?;
+    writeln!(
+        out,
+        "── POST /v1/responses: a question, and a tool to answer it with\n"
+    )?;
+    let question =
+        json!({"role": "user", "content": "What is the weather in Paris? Use the tool."});
+    let first = request(std::slice::from_ref(&question));
     let answer = stream(base_url, &first, &mut out).await?;
     let mut input = vec![question];
     let mut called = false;
@@ -101,7 +117,10 @@ async fn talk(base_url: &str) -> io::Result<()> {
         }
     }
     if called {
-        writeln!(out, "\n── POST /v1/responses: the same with the tool's output\n")?;
+        writeln!(
+            out,
+            "\n── POST /v1/responses: the same with the tool's output\n"
+        )?;
         stream(base_url, &request(&input), &mut out).await?;
     }
     let snippet = Snippet {
@@ -109,9 +128,15 @@ async fn talk(base_url: &str) -> io::Result<()> {
         model: Some(demo::MODEL.to_owned()),
         key: codex::Key::default(),
     };
-    writeln!(out, "\n── Codex: put this into ~/.codex/config.toml, then try `codex \"run a command\"`\n")?;
+    writeln!(
+        out,
+        "\n── Codex: put this into ~/.codex/config.toml, then try `codex \"run a command\"`\n"
+    )?;
     writeln!(out, "{}", codex::snippet(&snippet))?;
-    writeln!(out, "Serving {base_url} until Ctrl-C. For a real model: antiphon --upstream http://127.0.0.1:11434/v1")
+    writeln!(
+        out,
+        "Serving {base_url} until Ctrl-C. For a real model: antiphon --upstream http://127.0.0.1:11434/v1"
+    )
 }
 
 fn request(input: &[Value]) -> Value {
@@ -132,8 +157,10 @@ fn request(input: &[Value]) -> Value {
 /// Sends a request, shows its events as they come, and gives back the response at the end.
 async fn stream(base_url: &str, body: &Value, out: &mut io::Stdout) -> io::Result<Value> {
     let tls = crate::upstream::build_tls().map_err(io::Error::other)?;
-    let client =
-        reqwest::Client::builder().tls_backend_preconfigured(tls).build().map_err(io::Error::other)?;
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(io::Error::other)?;
     let answer = client
         .post(format!("{base_url}/responses"))
         .header("content-type", "application/json")
@@ -141,14 +168,19 @@ async fn stream(base_url: &str, body: &Value, out: &mut io::Stdout) -> io::Resul
         .send()
         .await
         .map_err(io::Error::other)?;
-    let style = Style { color: out.is_terminal(), verbose: false };
+    let style = Style {
+        color: out.is_terminal(),
+        verbose: false,
+    };
     let mut printer = Printer::new(out, style);
     let mut decoder = sse::Decoder::new(1024 * 1024);
     let mut last = Value::Null;
     let mut result = Ok(());
     let mut body = http::Response::from(answer).into_body();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else {
+            continue;
+        };
         let pushed = decoder.push(&data, |event| {
             if result.is_ok() {
                 result = printer.event(event);

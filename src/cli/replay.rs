@@ -46,7 +46,10 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
     if args.sse {
         return written(out.write_all(&events).and_then(|()| out.flush()));
     }
-    let style = Style { color: out.is_terminal(), verbose: args.verbose };
+    let style = Style {
+        color: out.is_terminal(),
+        verbose: args.verbose,
+    };
     written(show(&events, out, style))
 }
 
@@ -55,7 +58,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     if path == Path::new("-") {
         io::stdin().lock().take(LONGEST).read_to_end(&mut bytes)?;
     } else {
-        std::fs::File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(LONGEST)
+            .read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
@@ -73,7 +78,10 @@ fn replay(recording: &[u8], profile: &profile::Profile) -> Vec<u8> {
         seal: None,
     };
     let mut sink = Bytes::default();
-    let limits = Limits { event_bytes: usize::MAX, answer_bytes: usize::MAX };
+    let limits = Limits {
+        event_bytes: usize::MAX,
+        answer_bytes: usize::MAX,
+    };
     let mut pipeline = Pipeline::start(context, profile, true, limits, &mut sink);
     pipeline.push(recording, &mut sink);
     pipeline.finish(None, crate::time::unix_now(), 0, &mut sink);

@@ -108,12 +108,21 @@ impl Engine {
         self.routes.find(model).is_some()
     }
 
-    fn push(&self, entries: &mut Vec<CatalogEntry>, name: &str, route: &Route, told: Option<&ModelInfo>) {
+    fn push(
+        &self,
+        entries: &mut Vec<CatalogEntry>,
+        name: &str,
+        route: &Route,
+        told: Option<&ModelInfo>,
+    ) {
         if entries.iter().any(|entry| entry.name == name) {
             return;
         }
         let mut metadata = route.metadata.clone();
-        let upstream = self.upstreams.get(route.upstream).map_or("", |upstream| &upstream.settings().name);
+        let upstream = self
+            .upstreams
+            .get(route.upstream)
+            .map_or("", |upstream| &upstream.settings().name);
         if let Some(told) = told {
             metadata.context_window = metadata.context_window.or(told.context_window);
             if let (true, Some(modalities)) = (metadata.input.is_empty(), &told.input_modalities) {
@@ -128,7 +137,9 @@ impl Engine {
         entries.push(CatalogEntry {
             name: name.to_owned(),
             created: told.map_or(0, |told| told.created),
-            owned_by: told.and_then(|told| told.owned_by.clone()).unwrap_or_else(|| upstream.to_owned()),
+            owned_by: told
+                .and_then(|told| told.owned_by.clone())
+                .unwrap_or_else(|| upstream.to_owned()),
             metadata,
         });
     }
@@ -139,21 +150,35 @@ impl Engine {
         let mut lists = self.catalog.lists.lock().await;
         let now = Instant::now();
         let stale = lists.len() != self.upstreams.len()
-            || lists.iter().any(|listed| now.duration_since(listed.read_at) >= FRESH);
+            || lists
+                .iter()
+                .any(|listed| now.duration_since(listed.read_at) >= FRESH);
         if stale {
-            let asked: Vec<_> =
-                self.upstreams.iter().map(|upstream| tokio::spawn(ask(Arc::clone(upstream)))).collect();
+            let asked: Vec<_> = self
+                .upstreams
+                .iter()
+                .map(|upstream| tokio::spawn(ask(Arc::clone(upstream))))
+                .collect();
             let mut fresh = Vec::with_capacity(asked.len());
             for (at, asked) in asked.into_iter().enumerate() {
                 let models = match asked.await {
                     Ok(Some(models)) => Arc::new(models),
-                    _ => lists.get(at).map(|listed| Arc::clone(&listed.models)).unwrap_or_default(),
+                    _ => lists
+                        .get(at)
+                        .map(|listed| Arc::clone(&listed.models))
+                        .unwrap_or_default(),
                 };
-                fresh.push(Listed { read_at: now, models });
+                fresh.push(Listed {
+                    read_at: now,
+                    models,
+                });
             }
             *lists = fresh;
         }
-        lists.iter().map(|listed| Arc::clone(&listed.models)).collect()
+        lists
+            .iter()
+            .map(|listed| Arc::clone(&listed.models))
+            .collect()
     }
 }
 

@@ -74,7 +74,13 @@ impl Engine {
         routes: Routes,
         seal: Arc<dyn Seal>,
     ) -> Self {
-        Self { settings, upstreams, routes, seal, catalog: catalog::Cache::default() }
+        Self {
+            settings,
+            upstreams,
+            routes,
+            seal,
+            catalog: catalog::Cache::default(),
+        }
     }
 
     /// All upstreams.
@@ -90,7 +96,11 @@ impl Engine {
     pub async fn create(&self, body: Bytes, id: &str) -> Result<Reply, Refusal> {
         let prepared = self.prepare(&body, id)?;
         drop(body);
-        if prepared.stream { Ok(self.stream(prepared).await?) } else { self.whole(prepared).await }
+        if prepared.stream {
+            Ok(self.stream(prepared).await?)
+        } else {
+            self.whole(prepared).await
+        }
     }
 
     /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
@@ -100,13 +110,18 @@ impl Engine {
         let upstream = Arc::clone(&prepared.upstream);
         let chat = prepared.chat.clone();
         let mut answer = Box::pin(async move { upstream.chat(chat, true).await });
-        let source = match tokio::time::timeout(self.settings.first_status_wait, &mut answer).await {
+        let source = match tokio::time::timeout(self.settings.first_status_wait, &mut answer).await
+        {
             Ok(answer) => run::Source::Answer(answer?),
             Err(_) => run::Source::Asking(answer),
         };
         let mut sink = translate::Bytes::default();
         let run = self.run(prepared, source, asked, &mut sink);
-        Ok(Reply::Stream(Box::new(ResponseStream::new(run, sink, self.settings.done_sentinel))))
+        Ok(Reply::Stream(Box::new(ResponseStream::new(
+            run,
+            sink,
+            self.settings.done_sentinel,
+        ))))
     }
 
     async fn whole(&self, prepared: Prepared) -> Result<Reply, Refusal> {
@@ -129,7 +144,13 @@ impl Engine {
         asked: usize,
         sink: &mut dyn translate::Sink,
     ) -> Run {
-        let Prepared { upstream, context, logprobs, stream, .. } = prepared;
+        let Prepared {
+            upstream,
+            context,
+            logprobs,
+            stream,
+            ..
+        } = prepared;
         let settings = upstream.settings();
         let run_settings = RunSettings {
             upstream: settings.name.clone(),
@@ -147,17 +168,30 @@ impl Engine {
         refuse_unsupported(&request)?;
         let model = request.model.clone().ok_or_else(|| {
             let error = ErrorObject::invalid("Missing required parameter: 'model'.");
-            Refusal::bad_request(error.with_param("model").with_code("missing_required_parameter"))
+            Refusal::bad_request(
+                error
+                    .with_param("model")
+                    .with_code("missing_required_parameter"),
+            )
         })?;
-        let route = self.routes.find(&model).ok_or_else(|| unknown_model(&model))?;
-        let upstream = self.upstreams.get(route.upstream).ok_or_else(|| unknown_model(&model))?;
+        let route = self
+            .routes
+            .find(&model)
+            .ok_or_else(|| unknown_model(&model))?;
+        let upstream = self
+            .upstreams
+            .get(route.upstream)
+            .ok_or_else(|| unknown_model(&model))?;
         let head = Head {
             id: format!("resp_{id}"),
             created_at: unix_now(),
             model: model.to_string(),
             echo: Echo::new(&request),
         };
-        let thinking = self.settings.thinking.unwrap_or_else(|| asked_thinking(&request));
+        let thinking = self
+            .settings
+            .thinking
+            .unwrap_or_else(|| asked_thinking(&request));
         let seals = request.includes("reasoning.encrypted_content");
         let logprobs = request.includes("message.output_text.logprobs");
         let stream = request.stream.unwrap_or(false);
@@ -173,8 +207,19 @@ impl Engine {
         }
         tracing::debug!(response.id = %head.id, upstream = %upstream.settings().name, bytes = chat.len(), "request translated");
         let seal = seals.then(|| Arc::clone(&self.seal));
-        let context = TurnContext { head, tools, thinking, seal };
-        Ok(Prepared { upstream: Arc::clone(upstream), chat, context, stream, logprobs })
+        let context = TurnContext {
+            head,
+            tools,
+            thinking,
+            seal,
+        };
+        Ok(Prepared {
+            upstream: Arc::clone(upstream),
+            chat,
+            context,
+            stream,
+            logprobs,
+        })
     }
 }
 
@@ -185,11 +230,18 @@ fn lower<'a>(
 ) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
     let lowered = translate::lower(request, options).map_err(|error| {
         // An item that is referred to and not there is the one thing that is not found.
-        let status = if error.message.ends_with("not found.") && error.code.is_none() { 404 } else { 400 };
+        let status = if error.message.ends_with("not found.") && error.code.is_none() {
+            404
+        } else {
+            400
+        };
         Refusal::new(status, error)
     })?;
     let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
-        Refusal::new(500, ErrorObject::server(format!("the chat request cannot be written: {error}")))
+        Refusal::new(
+            500,
+            ErrorObject::server(format!("the chat request cannot be written: {error}")),
+        )
     })?;
     Ok((Bytes::from(chat), lowered.tools, lowered.notes))
 }
@@ -197,20 +249,33 @@ fn lower<'a>(
 /// Shown as a summary if one is asked for, which clients do that show thinking to people.
 fn asked_thinking(request: &CreateResponse<'_>) -> Thinking {
     let summary = request.reasoning.as_ref().and_then(|reasoning| {
-        reasoning.summary.as_ref().or(reasoning.generate_summary.as_ref())
+        reasoning
+            .summary
+            .as_ref()
+            .or(reasoning.generate_summary.as_ref())
     });
-    if summary.is_some() { Thinking::Summary } else { Thinking::Content }
+    if summary.is_some() {
+        Thinking::Summary
+    } else {
+        Thinking::Content
+    }
 }
 
 /// What needs a store is refused, rather than answered without what the client takes for granted.
 fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
     if let Some(id) = &request.previous_response_id {
-        let error = ErrorObject::invalid(format!("Previous response with id '{}' not found.", id.as_str()));
+        let error = ErrorObject::invalid(format!(
+            "Previous response with id '{}' not found.",
+            id.as_str()
+        ));
         return Err(Refusal::bad_request(
-            error.with_param("previous_response_id").with_code("previous_response_not_found"),
+            error
+                .with_param("previous_response_id")
+                .with_code("previous_response_not_found"),
         ));
     }
-    let given = |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let given =
+        |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
     let unsupported = if given(request.conversation) {
         "conversation"
     } else if given(request.prompt) {
@@ -220,12 +285,21 @@ fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
     } else {
         return Ok(());
     };
-    let error = ErrorObject::invalid(format!("Unsupported parameter: '{unsupported}' is not supported by this server."));
-    Err(Refusal::bad_request(error.with_param(unsupported).with_code("unsupported_parameter")))
+    let error = ErrorObject::invalid(format!(
+        "Unsupported parameter: '{unsupported}' is not supported by this server."
+    ));
+    Err(Refusal::bad_request(
+        error
+            .with_param(unsupported)
+            .with_code("unsupported_parameter"),
+    ))
 }
 
 fn unknown_model(model: &str) -> Refusal {
-    let message = format!("The model `{model}` does not exist: no entry of the configuration has it.");
-    let error = ErrorObject::invalid(message).with_param("model").with_code("model_not_found");
+    let message =
+        format!("The model `{model}` does not exist: no entry of the configuration has it.");
+    let error = ErrorObject::invalid(message)
+        .with_param("model")
+        .with_code("model_not_found");
     Refusal::new(404, error)
 }

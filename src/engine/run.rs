@@ -63,15 +63,17 @@ pub(super) enum Step {
     /// Something was written to the sink, perhaps.
     Read,
     /// It is over.
-    Over(Outcome),
+    Over(Box<Outcome>),
 }
 
 impl Run {
     pub(super) fn new(pipeline: Pipeline, source: Source, settings: RunSettings) -> Self {
         let now = Instant::now();
-        let first = settings.keepalive_interval.map_or(settings.idle_timeout, |interval| {
-            interval.min(settings.idle_timeout)
-        });
+        let first = settings
+            .keepalive_interval
+            .map_or(settings.idle_timeout, |interval| {
+                interval.min(settings.idle_timeout)
+            });
         Self {
             pipeline: Some(pipeline),
             source,
@@ -86,7 +88,11 @@ impl Run {
     }
 
     /// Reads to the end.
-    pub(super) fn poll_outcome(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Poll<Outcome> {
+    pub(super) fn poll_outcome(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn Sink,
+    ) -> Poll<Box<Outcome>> {
         loop {
             if let Step::Over(outcome) = ready!(self.poll_step(cx, sink)) {
                 return Poll::Ready(outcome);
@@ -108,7 +114,10 @@ impl Run {
         Poll::Ready(self.ring(sink))
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<bytes::Bytes, ErrorObject>>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<bytes::Bytes, ErrorObject>>> {
         loop {
             match &mut self.source {
                 Source::Asking(answer) => match ready!(answer.as_mut().poll(cx)) {
@@ -143,7 +152,9 @@ impl Run {
         self.heard = now;
         self.told = now;
         self.first.get_or_insert(now - self.began);
-        let Some(pipeline) = &mut self.pipeline else { return Step::Read };
+        let Some(pipeline) = &mut self.pipeline else {
+            return Step::Read;
+        };
         match pipeline.push(bytes, sink) {
             Progress::More => Step::Read,
             Progress::Over => self.end(None, sink),
@@ -186,19 +197,27 @@ impl Run {
         }
         let next = [
             silent_until,
-            self.settings.keepalive_interval.map(|interval| self.told + interval),
+            self.settings
+                .keepalive_interval
+                .map(|interval| self.told + interval),
             self.finished.map(|since| since + TAIL_WAIT),
         ];
-        let next = next.into_iter().flatten().min().unwrap_or(now + self.settings.idle_timeout);
+        let next = next
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + self.settings.idle_timeout);
         self.alarm.as_mut().reset(next);
         Step::Read
     }
 
     fn end(&mut self, cause: Option<ErrorObject>, sink: &mut dyn Sink) -> Step {
-        let Some(pipeline) = self.pipeline.take() else { return Step::Read };
+        let Some(pipeline) = self.pipeline.take() else {
+            return Step::Read;
+        };
         let (outcome, estimated) = pipeline.finish(cause, unix_now(), self.settings.asked, sink);
         self.log(&outcome, estimated);
-        Step::Over(outcome)
+        Step::Over(Box::new(outcome))
     }
 
     /// The one line that each response has in the log.
@@ -259,12 +278,20 @@ fn late(refusal: Refusal) -> ErrorObject {
     let known = error.code.as_deref().is_some_and(|code| {
         matches!(
             code,
-            "context_length_exceeded" | "rate_limit_exceeded" | "insufficient_quota" | "model_not_found" | "server_error"
+            "context_length_exceeded"
+                | "rate_limit_exceeded"
+                | "insufficient_quota"
+                | "model_not_found"
+                | "server_error"
         )
     });
     if !known {
         // A client that is told so does not try the same again.
-        let code = if (400..500).contains(&refusal.status) { "invalid_prompt" } else { "server_error" };
+        let code = if (400..500).contains(&refusal.status) {
+            "invalid_prompt"
+        } else {
+            "server_error"
+        };
         error.code = Some(code.into());
     }
     error

@@ -20,7 +20,11 @@ pub struct ResponseStream {
 
 impl ResponseStream {
     pub(super) fn new(run: Run, sink: translate::Bytes, done_sentinel: bool) -> Self {
-        Self { run: Some(run), sink, done_sentinel }
+        Self {
+            run: Some(run),
+            sink,
+            done_sentinel,
+        }
     }
 }
 
@@ -39,7 +43,9 @@ impl Body for ResponseStream {
                 let out = std::mem::take(&mut this.sink.out);
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
             }
-            let Some(run) = &mut this.run else { return Poll::Ready(None) };
+            let Some(run) = &mut this.run else {
+                return Poll::Ready(None);
+            };
             match run.poll_step(cx, &mut this.sink) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Step::Read) => {}

@@ -34,9 +34,15 @@ pub fn resolve(
     overrides: &Table,
 ) -> Result<(String, Profile), ProfileError> {
     let table = builtin()?;
-    let name = if name == "auto" { recognise(&table, host, port) } else { name.to_owned() };
+    let name = if name == "auto" {
+        recognise(&table, host, port)
+    } else {
+        name.to_owned()
+    };
     let entry = table.get(&name).and_then(toml::Value::as_table);
-    let Some(entry) = entry else { return Err(ProfileError::Unknown { name }) };
+    let Some(entry) = entry else {
+        return Err(ProfileError::Unknown { name });
+    };
     let mut merged = entry.clone();
     merged.remove("hosts");
     merged.remove("ports");
@@ -51,29 +57,41 @@ pub fn resolve(
 /// The names of the built-in profiles.
 #[must_use]
 pub fn names() -> Vec<String> {
-    builtin().map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    builtin()
+        .map(|table| table.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn builtin() -> Result<Table, ProfileError> {
-    BUILTIN.parse().map_err(|error: toml::de::Error| ProfileError::Invalid(error.to_string()))
+    BUILTIN
+        .parse()
+        .map_err(|error: toml::de::Error| ProfileError::Invalid(error.to_string()))
 }
 
 /// The entry that knows the host, else the one that knows the port on a loopback host.
 fn recognise(table: &Table, host: &str, port: Option<u16>) -> String {
-    let list = |entry: &toml::Value, key: &str| entry.get(key).and_then(toml::Value::as_array).cloned();
+    let list =
+        |entry: &toml::Value, key: &str| entry.get(key).and_then(toml::Value::as_array).cloned();
     let by_host = table.iter().find(|(_, entry)| {
         list(entry, "hosts").into_iter().flatten().any(|end| {
             end.as_str().is_some_and(|end| {
-                host == end || host.strip_suffix(end).is_some_and(|head| head.ends_with('.'))
+                host == end
+                    || host
+                        .strip_suffix(end)
+                        .is_some_and(|head| head.ends_with('.'))
             })
         })
     });
     let by_port = || {
         table.iter().find(|(_, entry)| {
             list(entry, "ports").into_iter().flatten().any(|known| {
-                known.as_integer().is_some_and(|known| port.map(i64::from) == Some(known))
+                known
+                    .as_integer()
+                    .is_some_and(|known| port.map(i64::from) == Some(known))
             })
         })
     };
-    by_host.or_else(by_port).map_or_else(|| "generic".to_owned(), |(name, _)| name.clone())
+    by_host
+        .or_else(by_port)
+        .map_or_else(|| "generic".to_owned(), |(name, _)| name.clone())
 }

@@ -1,7 +1,9 @@
 use super::*;
 
 fn auto(host: &str, port: u16) -> String {
-    resolve("auto", host, Some(port), &toml::Table::new()).unwrap().0
+    resolve("auto", host, Some(port), &toml::Table::new())
+        .unwrap()
+        .0
 }
 
 #[test]
@@ -32,6 +34,9 @@ fn wrong_names_keys_and_values_are_refused() {
     let unknown = resolve("olama", "x", None, &toml::Table::new());
     assert!(matches!(unknown, Err(ProfileError::Unknown { .. })));
     for own in ["no_such_key = 1", "effort = \"loud\""] {
-        assert!(resolve("generic", "x", None, &own.parse().unwrap()).is_err(), "{own}");
+        assert!(
+            resolve("generic", "x", None, &own.parse().unwrap()).is_err(),
+            "{own}"
+        );
     }
 }

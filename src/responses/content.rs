@@ -94,7 +94,9 @@ impl<'a> From<PartFields<'a>> for Part<'a> {
     fn from(fields: PartFields<'a>) -> Self {
         let kind = fields.kind.unwrap_or_default();
         match kind.as_str() {
-            "input_image" | "image_url" => Self::Image(image(fields.image_url, fields.file_id, fields.detail)),
+            "input_image" | "image_url" => {
+                Self::Image(image(fields.image_url, fields.file_id, fields.detail))
+            }
             "input_file" | "file" => Self::File(File {
                 data: fields.file_data,
                 url: fields.file_url,
@@ -121,10 +123,20 @@ fn image<'a>(
     detail: Option<Text<'a>>,
 ) -> Image<'a> {
     match url {
-        Some(TextOr::Text(url)) => Image { url: Some(url), file_id, detail },
-        Some(TextOr::One(nested)) => {
-            Image { url: nested.url, file_id, detail: detail.or(nested.detail) }
-        }
-        _ => Image { url: None, file_id, detail },
+        Some(TextOr::Text(url)) => Image {
+            url: Some(url),
+            file_id,
+            detail,
+        },
+        Some(TextOr::One(nested)) => Image {
+            url: nested.url,
+            file_id,
+            detail: detail.or(nested.detail),
+        },
+        _ => Image {
+            url: None,
+            file_id,
+            detail,
+        },
     }
 }

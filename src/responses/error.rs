@@ -22,7 +22,12 @@ impl ErrorObject {
     /// An error of the class `kind`.
     #[must_use]
     pub fn new(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: kind.into(), param: None, code: None }
+        Self {
+            message: message.into(),
+            kind: kind.into(),
+            param: None,
+            code: None,
+        }
     }
 
     /// The client's fault.

@@ -175,7 +175,10 @@ impl<'a> TryFrom<ItemFields<'a>> for InputItem<'a> {
     type Error = String;
 
     fn try_from(mut fields: ItemFields<'a>) -> Result<Self, Self::Error> {
-        let kind = fields.kind.take().unwrap_or_else(|| implied_kind(&fields).into());
+        let kind = fields
+            .kind
+            .take()
+            .unwrap_or_else(|| implied_kind(&fields).into());
         Ok(match kind.as_str() {
             "message" => message(fields)?,
             "function_call" => fields.call(CallKind::Function)?,
@@ -184,8 +187,11 @@ impl<'a> TryFrom<ItemFields<'a>> for InputItem<'a> {
             "shell_call" => fields.call(CallKind::Shell)?,
             "apply_patch_call" => fields.call(CallKind::ApplyPatch)?,
             "tool_search_call" => fields.call(CallKind::ToolSearch)?,
-            "function_call_output" | "custom_tool_call_output" | "local_shell_call_output"
-            | "shell_call_output" | "apply_patch_call_output" => fields.output()?,
+            "function_call_output"
+            | "custom_tool_call_output"
+            | "local_shell_call_output"
+            | "shell_call_output"
+            | "apply_patch_call_output" => fields.output()?,
             "reasoning" => Self::Reasoning(Reasoning {
                 summary: parts(fields.summary),
                 content: parts(fields.content),
@@ -208,7 +214,11 @@ impl<'a> TryFrom<ItemFields<'a>> for InputItem<'a> {
 
 /// Messages may leave out their type, and references too.
 fn implied_kind(fields: &ItemFields<'_>) -> &'static str {
-    if fields.role.is_some() || fields.content.is_some() { "message" } else { "item_reference" }
+    if fields.role.is_some() || fields.content.is_some() {
+        "message"
+    } else {
+        "item_reference"
+    }
 }
 
 fn message<'a>(fields: ItemFields<'a>) -> Result<InputItem<'a>, String> {
@@ -224,12 +234,15 @@ fn message<'a>(fields: ItemFields<'a>) -> Result<InputItem<'a>, String> {
         None => return Err("Missing required parameter: 'role'.".into()),
     };
     match fields.content {
-        Some(TextOr::Odd) => {
-            Err("Invalid type for 'content': expected a string or an array of content parts.".into())
-        }
+        Some(TextOr::Odd) => Err(
+            "Invalid type for 'content': expected a string or an array of content parts.".into(),
+        ),
         Some(content) => Ok(InputItem::Message { role, content }),
         // An assistant message of a tool call has none in some histories.
-        None => Ok(InputItem::Message { role, content: TextOr::List(Vec::new()) }),
+        None => Ok(InputItem::Message {
+            role,
+            content: TextOr::List(Vec::new()),
+        }),
     }
 }
 
@@ -261,16 +274,19 @@ impl<'a> ItemFields<'a> {
             None => OutputBody::Empty,
             Some(raw) => output_body(raw)?,
         };
-        Ok(InputItem::Output(Output { call_id: self.call_id, body }))
+        Ok(InputItem::Output(Output {
+            call_id: self.call_id,
+            body,
+        }))
     }
 }
 
 /// A string stays text; anything else is kept as JSON.
 fn json_text(raw: Option<&RawValue>) -> Result<Option<Payload<'_>>, String> {
     match raw {
-        Some(raw) if raw.get().starts_with('"') => {
-            serde_json::from_str(raw.get()).map(|text| Some(Payload::Text(text))).map_err(|e| e.to_string())
-        }
+        Some(raw) if raw.get().starts_with('"') => serde_json::from_str(raw.get())
+            .map(|text| Some(Payload::Text(text)))
+            .map_err(|e| e.to_string()),
         Some(raw) if raw.get() == "null" => Ok(None),
         Some(raw) => Ok(Some(Payload::Json(raw))),
         None => Ok(None),
@@ -290,7 +306,11 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
     {
         return Ok(OutputBody::Content(TextOr::List(parts)));
     }
-    Ok(if text == "null" { OutputBody::Empty } else { OutputBody::Json(raw) })
+    Ok(if text == "null" {
+        OutputBody::Empty
+    } else {
+        OutputBody::Json(raw)
+    })
 }
 
 fn parts<'a>(value: Option<TextOr<'a, Part<'a>>>) -> Vec<Part<'a>> {

@@ -129,7 +129,10 @@ impl<'a> CreateResponse<'a> {
     /// Whether the answer is asked to hold `what`.
     #[must_use]
     pub fn includes(&self, what: &str) -> bool {
-        self.include.iter().flatten().any(|asked| asked.as_str() == what)
+        self.include
+            .iter()
+            .flatten()
+            .any(|asked| asked.as_str() == what)
     }
 }
 
@@ -148,7 +151,9 @@ fn explain(body: &[u8], error: &serde_json::Error) -> ErrorObject {
             "The body must be a JSON object: {}.",
             strip_position(&error.to_string())
         )),
-        _ => ErrorObject::invalid(format!("We could not parse the JSON body of your request: {error}.")),
+        _ => ErrorObject::invalid(format!(
+            "We could not parse the JSON body of your request: {error}."
+        )),
     }
 }
 

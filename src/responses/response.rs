@@ -94,7 +94,12 @@ impl State<'_> {
 impl Response<'_> {
     /// Writes the object as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let Head { id, created_at, model, echo } = self.head;
+        let Head {
+            id,
+            created_at,
+            model,
+            echo,
+        } = self.head;
         out.extend_from_slice(b"{\"id\":");
         json(out, id);
         out.extend_from_slice(b",\"object\":\"response\",\"created_at\":");
@@ -102,7 +107,14 @@ impl Response<'_> {
         out.extend_from_slice(b",\"status\":");
         json(out, self.state.status());
         out.extend_from_slice(b",\"completed_at\":");
-        json(out, &if let State::Completed(at) = self.state { Some(at) } else { None });
+        json(
+            out,
+            &if let State::Completed(at) = self.state {
+                Some(at)
+            } else {
+                None
+            },
+        );
         out.extend_from_slice(b",\"error\":");
         match self.state {
             State::Failed(error) => json(out, &ResponseError::from(error)),
@@ -110,7 +122,12 @@ impl Response<'_> {
         }
         out.extend_from_slice(b",\"incomplete_details\":");
         match self.state {
-            State::Incomplete(reason) => json(out, &IncompleteDetails { reason: reason.as_str() }),
+            State::Incomplete(reason) => json(
+                out,
+                &IncompleteDetails {
+                    reason: reason.as_str(),
+                },
+            ),
             _ => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"model\":");
@@ -138,7 +155,10 @@ struct ResponseError<'a> {
 
 impl<'a> From<&'a ErrorObject> for ResponseError<'a> {
     fn from(error: &'a ErrorObject) -> Self {
-        Self { code: error.code.as_deref().unwrap_or("server_error"), message: &error.message }
+        Self {
+            code: error.code.as_deref().unwrap_or("server_error"),
+            message: &error.message,
+        }
     }
 }
 
@@ -156,12 +176,18 @@ impl Echo {
         if let Some(conversation) = request.conversation {
             out.field("conversation", conversation);
         }
-        out.field("frequency_penalty", &request.frequency_penalty.unwrap_or(0.0));
+        out.field(
+            "frequency_penalty",
+            &request.frequency_penalty.unwrap_or(0.0),
+        );
         out.field("instructions", &request.instructions);
         out.field("max_output_tokens", &request.max_output_tokens);
         out.field("max_tool_calls", &request.max_tool_calls);
         out.field("metadata", &request.metadata.clone().unwrap_or_default());
-        out.field("parallel_tool_calls", &request.parallel_tool_calls.unwrap_or(true));
+        out.field(
+            "parallel_tool_calls",
+            &request.parallel_tool_calls.unwrap_or(true),
+        );
         out.field("presence_penalty", &request.presence_penalty.unwrap_or(0.0));
         out.field("previous_response_id", &request.previous_response_id);
         out.field("prompt_cache_key", &request.prompt_cache_key);
@@ -179,7 +205,10 @@ impl Echo {
         out.tools(request.tools.as_deref().unwrap_or_default());
         out.field("top_logprobs", &request.top_logprobs.unwrap_or(0));
         out.field("top_p", &request.top_p.unwrap_or(1.0));
-        out.field("truncation", request.truncation.as_deref().unwrap_or("disabled"));
+        out.field(
+            "truncation",
+            request.truncation.as_deref().unwrap_or("disabled"),
+        );
         out.field("user", &request.user);
         Self(String::from_utf8(out.0).unwrap_or_default())
     }
@@ -188,7 +217,7 @@ impl Echo {
 /// The summary under its present name, whichever the client used.
 fn reasoning<'a>(request: &CreateResponse<'a>) -> ReasoningOptions<'a> {
     let mut options = request.reasoning.clone().unwrap_or_default();
-    options.summary = options.summary.or(options.generate_summary.take());
+    options.summary = options.summary.or_else(|| options.generate_summary.take());
     options
 }
 
@@ -261,7 +290,10 @@ impl Fields {
             (Ok(seen), Some(body)) if seen.kind == "function" => {
                 self.0.extend_from_slice(body.as_bytes());
                 // A null reads as absent here, and written twice the later one counts.
-                for (key, value) in [("parameters", seen.parameters), ("description", seen.description)] {
+                for (key, value) in [
+                    ("parameters", seen.parameters),
+                    ("description", seen.description),
+                ] {
                     if value.is_none() && !text.contains(&format!("\"{key}\"")) {
                         self.field(key, &());
                     }

@@ -102,12 +102,23 @@ impl<'a> TryFrom<ToolFields<'a>> for Tool<'a> {
 
     fn try_from(fields: ToolFields<'a>) -> Result<Self, Self::Error> {
         const NAMELESS: &str = "Missing required parameter: 'name'.";
-        let ToolFields { kind, name, description, parameters, strict, format, tools, execution } =
-            fields;
+        let ToolFields {
+            kind,
+            name,
+            description,
+            parameters,
+            strict,
+            format,
+            tools,
+            execution,
+        } = fields;
         Ok(match kind.as_str() {
-            "function" => {
-                Self::Function(Function { name: name.ok_or(NAMELESS)?, description, parameters, strict })
-            }
+            "function" => Self::Function(Function {
+                name: name.ok_or(NAMELESS)?,
+                description,
+                parameters,
+                strict,
+            }),
             "custom" => Self::Custom(Custom {
                 name: name.ok_or(NAMELESS)?,
                 description,
@@ -118,9 +129,10 @@ impl<'a> TryFrom<ToolFields<'a>> for Tool<'a> {
                 description,
                 tools: tools.unwrap_or_default(),
             },
-            "tool_search" if execution.as_deref() == Some("client") => {
-                Self::ToolSearch { description, parameters }
-            }
+            "tool_search" if execution.as_deref() == Some("client") => Self::ToolSearch {
+                description,
+                parameters,
+            },
             "local_shell" => Self::LocalShell,
             "shell" => Self::Shell,
             "apply_patch" => Self::ApplyPatch,

@@ -45,7 +45,9 @@ impl Usage {
                 cache_write_tokens: cache_write.min(input),
             },
             output_tokens: output,
-            output_tokens_details: OutputDetails { reasoning_tokens: reasoning.min(output) },
+            output_tokens_details: OutputDetails {
+                reasoning_tokens: reasoning.min(output),
+            },
             total_tokens: input.saturating_add(output),
         }
     }

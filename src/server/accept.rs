@@ -36,8 +36,14 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> bool {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(30)));
     let graceful = GracefulShutdown::new();
     let free = Arc::new(Semaphore::new(settings.max_connections));
     let service = TowerToHyperService::new(router);
@@ -59,7 +65,8 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
+        let connection =
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -73,14 +80,19 @@ pub async fn serve(
     if running > 0 {
         tracing::info!(connections = running, "waiting for running requests to end");
     }
-    tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_ok()
+    tokio::time::timeout(settings.drain_timeout, graceful.shutdown())
+        .await
+        .is_ok()
 }
 
 async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
+    let permit = Arc::clone(free)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }

@@ -25,7 +25,11 @@ impl IntoResponse for Failure {
             error: &'a ErrorObject,
         }
 
-        let Refusal { status, retry_after, error } = self.0;
+        let Refusal {
+            status,
+            retry_after,
+            error,
+        } = self.0;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Four strings always serialise.
         let body = serde_json::to_vec(&Envelope { error: &error }).unwrap_or_default();

@@ -46,7 +46,10 @@ pub struct AppState {
 /// the base URL.
 pub fn router(state: AppState) -> Router {
     let api = Router::new()
-        .route("/responses", post(routes::responses::create).get(routes::responses::upgrade))
+        .route(
+            "/responses",
+            post(routes::responses::create).get(routes::responses::upgrade),
+        )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));
     Router::new()
@@ -81,22 +84,40 @@ async fn request_id(request: Request, next: Next) -> Response {
 }
 
 async fn no_such_path(request: Request) -> Failure {
-    let message = format!("Invalid URL ({} {})", request.method(), request.uri().path());
-    Failure(Refusal::new(404, ErrorObject::invalid(message).with_code("unknown_url")))
+    let message = format!(
+        "Invalid URL ({} {})",
+        request.method(),
+        request.uri().path()
+    );
+    Failure(Refusal::new(
+        404,
+        ErrorObject::invalid(message).with_code("unknown_url"),
+    ))
 }
 
 async fn no_such_method(request: Request) -> Failure {
-    let message = format!("Not allowed to {} on {}", request.method(), request.uri().path());
-    Failure(Refusal::new(405, ErrorObject::invalid(message).with_code("method_not_supported")))
+    let message = format!(
+        "Not allowed to {} on {}",
+        request.method(),
+        request.uri().path()
+    );
+    Failure(Refusal::new(
+        405,
+        ErrorObject::invalid(message).with_code("method_not_supported"),
+    ))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let what = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("unknown");
-    tracing::error!(panic = what, "a request panicked: this is a fault of the proxy");
+    tracing::error!(
+        panic = what,
+        "a request panicked: this is a fault of the proxy"
+    );
     let error = ErrorObject::server("The proxy failed in an unforeseen way; its log says how.");
     Failure(Refusal::new(500, error)).into_response()
 }

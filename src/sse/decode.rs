@@ -55,7 +55,11 @@ impl Decoder {
             let (head, tail) = rest.split_at(at);
             let ends_in_cr = tail.first() == Some(&b'\r');
             rest = tail.get(1..).unwrap_or_default();
-            if std::mem::take(&mut self.after_cr) && !ends_in_cr && head.is_empty() && self.line.is_empty() {
+            if std::mem::take(&mut self.after_cr)
+                && !ends_in_cr
+                && head.is_empty()
+                && self.line.is_empty()
+            {
                 continue;
             }
             self.after_cr = ends_in_cr;
@@ -111,7 +115,9 @@ impl Decoder {
             }
             return Ok(());
         }
-        let Some(data) = self.data_of(line) else { return Ok(()) };
+        let Some(data) = self.data_of(line) else {
+            return Ok(());
+        };
         self.check(self.data.len() + data.len())?;
         if self.has_data {
             if let Some(first) = borrowed.take() {
@@ -159,6 +165,10 @@ impl Decoder {
     }
 
     fn check(&self, length: usize) -> Result<(), TooLong> {
-        if length > self.limit { Err(TooLong { limit: self.limit }) } else { Ok(()) }
+        if length > self.limit {
+            Err(TooLong { limit: self.limit })
+        } else {
+            Ok(())
+        }
     }
 }

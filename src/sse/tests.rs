@@ -39,7 +39,10 @@ fn several_data_lines_are_one_event() {
 
 #[test]
 fn comments_and_other_fields_are_passed_over() {
-    decodes_to(b": hello\n\nevent: x\nid: 7\nretry: 10\ndatabase: no\ndata: a\n: more\n\n", &["a"]);
+    decodes_to(
+        b": hello\n\nevent: x\nid: 7\nretry: 10\ndatabase: no\ndata: a\n: more\n\n",
+        &["a"],
+    );
 }
 
 #[test]
@@ -61,7 +64,14 @@ fn an_event_without_its_blank_line_counts_at_the_end() {
 #[test]
 fn an_event_that_is_too_long_is_refused() {
     let mut decoder = Decoder::new(8);
-    assert_eq!(decoder.push(b"data: 123456789", |_| {}), Err(TooLong { limit: 8 }));
+    assert_eq!(
+        decoder.push(b"data: 123456789", |_| {}),
+        Err(TooLong { limit: 8 })
+    );
     let mut decoder = Decoder::new(16);
-    assert!(decoder.push(b"data: 12345\ndata: 67890\ndata: 123456\n", |_| {}).is_err());
+    assert!(
+        decoder
+            .push(b"data: 12345\ndata: 67890\ndata: 123456\n", |_| {})
+            .is_err()
+    );
 }

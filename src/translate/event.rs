@@ -65,12 +65,19 @@ impl FinishReason {
     #[must_use]
     pub fn parse(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
-            "length" | "max_tokens" | "max_output_tokens" | "model_length"
+            "length"
+            | "max_tokens"
+            | "max_output_tokens"
+            | "model_length"
             | "model_context_window_exceeded" => Self::Length,
             "content_filter" | "safety" | "recitation" | "prohibited_content" | "sensitive" => {
                 Self::ContentFilter
             }
-            "error" | "abort" | "aborted" | "cancelled" | "network_error"
+            "error"
+            | "abort"
+            | "aborted"
+            | "cancelled"
+            | "network_error"
             | "insufficient_system_resource" => Self::Error,
             _ => Self::Stop,
         }

@@ -38,8 +38,12 @@ pub fn of_status(status: u16, error: UpstreamError) -> ErrorObject {
         true => format!("the upstream answered with HTTP {status} and said nothing"),
         false => error.message,
     };
-    if (400..500).contains(&status) && is_overflow(&message, error.code.as_deref(), error.kind.as_deref()) {
-        return ErrorObject::invalid(message).with_code("context_length_exceeded").with_param("input");
+    if (400..500).contains(&status)
+        && is_overflow(&message, error.code.as_deref(), error.kind.as_deref())
+    {
+        return ErrorObject::invalid(message)
+            .with_code("context_length_exceeded")
+            .with_param("input");
     }
     let kind = match status {
         429 => "rate_limit_error",
@@ -48,30 +52,49 @@ pub fn of_status(status: u16, error: UpstreamError) -> ErrorObject {
     };
     let mut object = ErrorObject::new(kind, message);
     object.param = error.param.map(|param| our_name(&param));
-    object.code = word(error.code.as_deref()).map(|code| code.to_owned().into()).or(match status {
+    object.code = word(error.code.as_deref())
+        .map(|code| code.to_owned().into())
+        .or_else(|| code_of(status));
+    object
+}
+
+/// The code of a status whose error has none.
+fn code_of(status: u16) -> Option<std::borrow::Cow<'static, str>> {
+    match status {
         401 => Some("invalid_api_key".into()),
         429 => Some("rate_limit_exceeded".into()),
         500.. => Some("server_error".into()),
         _ => None,
-    });
-    object
+    }
 }
 
 /// The error of a response whose stream had begun.
 #[must_use]
 pub fn in_stream(error: UpstreamError) -> ErrorObject {
-    let UpstreamError { message, kind, code, .. } = error;
+    let UpstreamError {
+        message,
+        kind,
+        code,
+        ..
+    } = error;
     let message = match message.is_empty() {
         true => "the upstream reported an error and said nothing more".to_owned(),
         false => message,
     };
     if is_overflow(&message, code.as_deref(), kind.as_deref()) {
-        return ErrorObject::invalid(message).with_code("context_length_exceeded").with_param("input");
+        return ErrorObject::invalid(message)
+            .with_code("context_length_exceeded")
+            .with_param("input");
     }
     let number = code.as_deref().and_then(|code| code.parse::<u16>().ok());
     let named = [code.as_deref(), kind.as_deref()];
     let is = |words: &[&str]| named.iter().flatten().any(|name| words.contains(name));
-    let code = if number == Some(429) || is(&["rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED"]) {
+    let code = if number == Some(429)
+        || is(&[
+            "rate_limit_exceeded",
+            "rate_limit_error",
+            "RESOURCE_EXHAUSTED",
+        ]) {
         "rate_limit_exceeded"
     } else if is(&["insufficient_quota"]) {
         "insufficient_quota"
@@ -79,7 +102,9 @@ pub fn in_stream(error: UpstreamError) -> ErrorObject {
         "content_policy_violation"
     } else if is(&["model_not_found"]) {
         "model_not_found"
-    } else if matches!(number, Some(400 | 404 | 422)) || is(&["invalid_request_error", "BadRequestError", "invalid_prompt"]) {
+    } else if matches!(number, Some(400 | 404 | 422))
+        || is(&["invalid_request_error", "BadRequestError", "invalid_prompt"])
+    {
         "invalid_prompt"
     } else {
         "server_error"

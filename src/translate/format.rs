@@ -10,7 +10,9 @@ use crate::responses::request::{CreateResponse, TextFormat};
 pub(super) fn response_format<'a>(
     request: &CreateResponse<'a>,
 ) -> Result<Option<ResponseFormat<'a>>, ErrorObject> {
-    let Some(raw) = request.text.as_ref().and_then(|text| text.format) else { return Ok(None) };
+    let Some(raw) = request.text.as_ref().and_then(|text| text.format) else {
+        return Ok(None);
+    };
     if raw.get() == "null" {
         return Ok(None);
     }

@@ -5,27 +5,30 @@
 //! all outputs (Codex), or call and output by turns. So outputs are looked up by the id of their
 //! call, and wherever a turn of the model ends, its message goes out with all of its outputs.
 
+mod content;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+
+use content::join;
 
 use super::carry::{Carry, CarryField, Seal};
 use super::note::Note;
 use super::tools::{INPUT, ToolMap};
 use crate::chat::Message;
 use crate::chat::message::{
-    Assistant, Content as ChatContent, File as ChatFile, Function, FunctionTag, ImageUrl,
-    Part as ChatPart, ToolCall,
+    Assistant, Content as ChatContent, Function, FunctionTag, Part as ChatPart, ToolCall,
 };
 use crate::json::{Text, TextOr};
-use crate::profile::{EmptyContent, Keep, LateSystem, Profile, ReasoningBack, SystemRole};
-use crate::responses::content::{Content, Image, Part};
-use crate::responses::input::{Call, CallKind, InputItem, Output, OutputBody, Payload, Reasoning, Role};
+use crate::profile::{EmptyContent, LateSystem, Profile, ReasoningBack, SystemRole};
 use crate::responses::ErrorObject;
+use crate::responses::content::Content;
+use crate::responses::input::{
+    Call, CallKind, InputItem, Output, OutputBody, Payload, Reasoning, Role,
+};
 
 /// What the model is told of a call whose output the client did not send.
 const UNANSWERED: &str = "(no output: this call was not answered)";
-/// What a tool message says when the output is nothing but a picture.
-const SEE_BELOW: &str = "(the output is in the next message)";
 /// What parts the pieces of one message.
 const GAP: &str = "\n\n";
 
@@ -123,9 +126,18 @@ impl<'a, 'c> Conversation<'a, 'c> {
             }
         }
         let take = |item| match item {
-            InputItem::Output(Output { call_id: Some(id), body }) if take_one(&mut waiting, &id) => {
-                self.outputs.entry(id.0.clone()).or_default().push_back(body);
-                InputItem::Output(Output { call_id: Some(id), body: OutputBody::Empty })
+            InputItem::Output(Output {
+                call_id: Some(id),
+                body,
+            }) if take_one(&mut waiting, &id) => {
+                self.outputs
+                    .entry(id.0.clone())
+                    .or_default()
+                    .push_back(body);
+                InputItem::Output(Output {
+                    call_id: Some(id),
+                    body: OutputBody::Empty,
+                })
             }
             InputItem::Tools(found) => {
                 if let Some(id) = found.call_id.clone()
@@ -139,8 +151,13 @@ impl<'a, 'c> Conversation<'a, 'c> {
             }
             // An orphan: told apart by keeping its id out.
             InputItem::Output(Output { call_id, body }) => {
-                self.notes.push(Note::OutputOrphaned(call_id.as_deref().unwrap_or("without an id").into()));
-                InputItem::Output(Output { call_id: None, body })
+                self.notes.push(Note::OutputOrphaned(
+                    call_id.as_deref().unwrap_or("without an id").into(),
+                ));
+                InputItem::Output(Output {
+                    call_id: None,
+                    body,
+                })
             }
             item => item,
         };
@@ -149,19 +166,33 @@ impl<'a, 'c> Conversation<'a, 'c> {
 
     fn item(&mut self, item: InputItem<'a>, n: usize) -> Result<(), ErrorObject> {
         match item {
-            InputItem::Message { role: Role::Assistant, content } => self.said(content),
-            InputItem::Message { role: Role::User, content } => {
+            InputItem::Message {
+                role: Role::Assistant,
+                content,
+            } => self.said(content),
+            InputItem::Message {
+                role: Role::User,
+                content,
+            } => {
                 self.end_turn()?;
                 let content = self.user_content(content, &format!("input[{n}].content"))?;
                 self.messages.push(Message::User { content });
             }
-            InputItem::Message { role: Role::System, content } => self.system_message(content)?,
+            InputItem::Message {
+                role: Role::System,
+                content,
+            } => self.system_message(content)?,
             InputItem::Reasoning(reasoning) => self.reasoned(reasoning),
             InputItem::Call(call) => self.called(call),
-            InputItem::Output(Output { call_id: Some(_), .. }) => {
+            InputItem::Output(Output {
+                call_id: Some(_), ..
+            }) => {
                 self.turn.answered |= !self.turn.calls.is_empty();
             }
-            InputItem::Output(Output { call_id: None, body }) => self.orphan(body, n)?,
+            InputItem::Output(Output {
+                call_id: None,
+                body,
+            }) => self.orphan(body, n)?,
             InputItem::Tools(found) => {
                 self.turn.answered |= found.call_id.is_some() && !self.turn.calls.is_empty();
             }
@@ -192,15 +223,25 @@ impl<'a, 'c> Conversation<'a, 'c> {
 
     fn reasoned(&mut self, reasoning: Reasoning<'a>) {
         self.begin_part_of_turn();
-        let opened = reasoning.encrypted_content.as_deref().map(|sealed| Carry::open(self.seal, sealed));
+        let opened = reasoning
+            .encrypted_content
+            .as_deref()
+            .map(|sealed| Carry::open(self.seal, sealed));
         if let Some(Some(carry)) = opened {
             self.turn.reasoning.push(carry);
             return;
         }
-        let plain = if reasoning.content.is_empty() { reasoning.summary } else { reasoning.content };
+        let plain = if reasoning.content.is_empty() {
+            reasoning.summary
+        } else {
+            reasoning.content
+        };
         let text = self.text_of(TextOr::List(plain));
         if !text.is_empty() {
-            self.turn.reasoning.push(Carry { field: CarryField::ReasoningContent, text });
+            self.turn.reasoning.push(Carry {
+                field: CarryField::ReasoningContent,
+                text,
+            });
         } else if opened.is_some() {
             self.notes.push(Note::SealIgnored);
         }
@@ -221,7 +262,10 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.turn.calls.push(ToolCall {
             id: call.call_id.into_cow(),
             kind: FunctionTag::Function,
-            function: Function { name: Cow::Owned(name), arguments },
+            function: Function {
+                name: Cow::Owned(name),
+                arguments,
+            },
         });
     }
 
@@ -275,7 +319,10 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.end_turn()?;
         match sealed.and_then(|sealed| Carry::open(self.seal, sealed)) {
             Some(summary) => {
-                self.push_user(format!("Summary of the conversation so far:\n{}", summary.text));
+                self.push_user(format!(
+                    "Summary of the conversation so far:\n{}",
+                    summary.text
+                ));
             }
             None => self.notes.push(Note::SealIgnored),
         }
@@ -286,10 +333,14 @@ impl<'a, 'c> Conversation<'a, 'c> {
     fn referred(&mut self, id: Option<&str>, n: usize) -> Result<(), ErrorObject> {
         let id = id.unwrap_or_default();
         if id.starts_with("rs_") {
-            self.notes.push(Note::ItemLeftOut(format!("item_reference to {id}")));
+            self.notes
+                .push(Note::ItemLeftOut(format!("item_reference to {id}")));
             return Ok(());
         }
-        Err(ErrorObject::invalid(format!("Item with id '{id}' not found.")).with_param(format!("input[{n}].id")))
+        Err(
+            ErrorObject::invalid(format!("Item with id '{id}' not found."))
+                .with_param(format!("input[{n}].id")),
+        )
     }
 
     /// A turn whose calls were answered is over before the model says more.
@@ -325,19 +376,27 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 Some(body) => {
                     let (text, mut more) = self.output_of(body);
                     if !more.is_empty() {
-                        pictures.push(ChatPart::Text { text: Cow::Owned(format!("Output of tool call {id}:")) });
+                        pictures.push(ChatPart::Text {
+                            text: Cow::Owned(format!("Output of tool call {id}:")),
+                        });
                         pictures.append(&mut more);
                     }
                     text
                 }
             };
-            self.messages.push(Message::Tool { tool_call_id: id, content: ChatContent::Text(content) });
+            self.messages.push(Message::Tool {
+                tool_call_id: id,
+                content: ChatContent::Text(content),
+            });
         }
         self.push_pictures(pictures);
     }
 
     fn assistant(&self, turn: ModelTurn<'a>) -> Assistant<'a> {
-        let mut message = Assistant { tool_calls: turn.calls, ..Assistant::default() };
+        let mut message = Assistant {
+            tool_calls: turn.calls,
+            ..Assistant::default()
+        };
         let mut text = turn.text;
         if let Some(first) = turn.reasoning.first() {
             let field = match self.profile.reasoning_back {
@@ -347,13 +406,22 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 ReasoningBack::ThinkTags => Some(CarryField::ThinkTags),
                 ReasoningBack::Drop => None,
             };
-            let thought = turn.reasoning.iter().map(|carry| carry.text.as_str()).collect::<Vec<_>>().join(GAP);
+            let thought = turn
+                .reasoning
+                .iter()
+                .map(|carry| carry.text.as_str())
+                .collect::<Vec<_>>()
+                .join(GAP);
             match field {
-                Some(CarryField::ReasoningContent) => message.reasoning_content = Some(Cow::Owned(thought)),
+                Some(CarryField::ReasoningContent) => {
+                    message.reasoning_content = Some(Cow::Owned(thought));
+                }
                 Some(CarryField::Reasoning) => message.reasoning = Some(Cow::Owned(thought)),
                 Some(CarryField::ThinkTags) => {
                     let said = join(text, GAP);
-                    text = vec![Cow::Owned(format!("<think>\n{thought}\n</think>{GAP}{said}"))];
+                    text = vec![Cow::Owned(format!(
+                        "<think>\n{thought}\n</think>{GAP}{said}"
+                    ))];
                 }
                 None => {}
             }
@@ -369,132 +437,17 @@ impl<'a, 'c> Conversation<'a, 'c> {
         message
     }
 
-    /// An output as text, and the pictures in it.
-    fn output_of(&mut self, body: OutputBody<'a>) -> (Cow<'a, str>, Vec<ChatPart<'a>>) {
-        // A picture that cannot be shown is no reason to refuse a whole conversation.
-        self.output(body, "input").unwrap_or_else(|error| (Cow::Owned(error.message), Vec::new()))
-    }
-
-    fn output(
-        &mut self,
-        body: OutputBody<'a>,
-        param: &str,
-    ) -> Result<(Cow<'a, str>, Vec<ChatPart<'a>>), ErrorObject> {
-        let parts = match body {
-            OutputBody::Content(TextOr::Text(text)) => return Ok((text.into_cow(), Vec::new())),
-            OutputBody::Content(TextOr::List(parts)) => parts,
-            OutputBody::Content(TextOr::One(part)) => vec![*part],
-            OutputBody::Json(raw) => return Ok((Cow::Borrowed(raw.get()), Vec::new())),
-            OutputBody::Content(TextOr::Odd) | OutputBody::Empty => return Ok((Cow::Borrowed(""), Vec::new())),
-        };
-        let (texts, pictures): (Vec<_>, Vec<_>) =
-            self.parts(parts, param)?.into_iter().partition(|part| matches!(part, ChatPart::Text { .. }));
-        let texts: Vec<_> = texts
-            .into_iter()
-            .filter_map(|part| if let ChatPart::Text { text } = part { Some(text) } else { None })
-            .collect();
-        let text = match texts.is_empty() && !pictures.is_empty() {
-            true => Cow::Borrowed(SEE_BELOW),
-            false => join(texts, "\n"),
-        };
-        Ok((text, pictures))
-    }
-
-    /// Text as one string where there is nothing else: all servers take that.
-    fn user_content(&mut self, content: Content<'a>, param: &str) -> Result<ChatContent<'a>, ErrorObject> {
-        let parts = match content {
-            TextOr::Text(text) => return Ok(ChatContent::Text(text.into_cow())),
-            TextOr::List(parts) => parts,
-            TextOr::One(part) => vec![*part],
-            TextOr::Odd => Vec::new(),
-        };
-        let parts = self.parts(parts, param)?;
-        if parts.iter().any(|part| !matches!(part, ChatPart::Text { .. })) {
-            return Ok(ChatContent::Parts(parts));
-        }
-        let texts = parts
-            .into_iter()
-            .filter_map(|part| if let ChatPart::Text { text } = part { Some(text) } else { None })
-            .collect();
-        Ok(ChatContent::Text(join(texts, GAP)))
-    }
-
-    fn parts(&mut self, parts: Vec<Part<'a>>, param: &str) -> Result<Vec<ChatPart<'a>>, ErrorObject> {
-        let mut out = Vec::with_capacity(parts.len());
-        for (n, part) in parts.into_iter().enumerate() {
-            match part {
-                Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => {
-                    out.push(ChatPart::Text { text: text.into_cow() });
-                }
-                Part::Image(image) => out.push(self.picture(image, &format!("{param}[{n}]"))?),
-                Part::File(file) if file.data.is_some() || file.id.is_some() => {
-                    out.push(ChatPart::File {
-                        file: ChatFile {
-                            file_data: file.data.map(Text::into_cow),
-                            file_id: file.id.map(Text::into_cow),
-                            filename: file.name.map(Text::into_cow),
-                        },
-                    });
-                }
-                Part::File(_) => {
-                    return Err(ErrorObject::invalid(
-                        "A chat server cannot fetch files: send 'file_data' instead of 'file_url'.",
-                    )
-                    .with_param(format!("{param}[{n}].file_url"))
-                    .with_code("unsupported_value"));
-                }
-                Part::Audio(input_audio) => out.push(ChatPart::InputAudio { input_audio }),
-                Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
-            }
-        }
-        Ok(out)
-    }
-
-    fn picture(&self, image: Image<'a>, param: &str) -> Result<ChatPart<'a>, ErrorObject> {
-        let Some(url) = image.url else {
-            return Err(ErrorObject::invalid(
-                "A chat server has no uploaded files: send 'image_url' instead of 'file_id'.",
-            )
-            .with_param(format!("{param}.image_url"))
-            .with_code("unsupported_value"));
-        };
-        let detail = match (self.profile.image_detail, image.detail) {
-            (Keep::Drop, _) | (_, None) => None,
-            // A chat's finest is called `high`.
-            (Keep::Pass, Some(detail)) if detail.as_str() == "original" => Some(Cow::Borrowed("high")),
-            (Keep::Pass, Some(detail)) => Some(detail.into_cow()),
-        };
-        Ok(ChatPart::ImageUrl { image_url: ImageUrl { url: url.into_cow(), detail } })
-    }
-
-    /// The text of a message in which only text can stand.
-    fn text_of(&mut self, content: Content<'a>) -> String {
-        let parts = match content {
-            TextOr::Text(text) => return text.to_string(),
-            TextOr::List(parts) => parts,
-            TextOr::One(part) => vec![*part],
-            TextOr::Odd => Vec::new(),
-        };
-        let mut out: Vec<Cow<'a, str>> = Vec::with_capacity(parts.len());
-        for part in parts {
-            match part {
-                Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => out.push(text.into_cow()),
-                Part::Image(_) => self.notes.push(Note::PartLeftOut("input_image".into())),
-                Part::File(_) => self.notes.push(Note::PartLeftOut("input_file".into())),
-                Part::Audio(_) => self.notes.push(Note::PartLeftOut("input_audio".into())),
-                Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
-            }
-        }
-        join(out, GAP).into_owned()
-    }
-
     fn push_user(&mut self, text: String) {
-        self.messages.push(Message::User { content: ChatContent::Text(Cow::Owned(text)) });
+        self.messages.push(Message::User {
+            content: ChatContent::Text(Cow::Owned(text)),
+        });
     }
 
     fn push_pictures(&mut self, pictures: Vec<ChatPart<'a>>) {
         if !pictures.is_empty() {
-            self.messages.push(Message::User { content: ChatContent::Parts(pictures) });
+            self.messages.push(Message::User {
+                content: ChatContent::Parts(pictures),
+            });
         }
     }
 }
@@ -529,15 +482,6 @@ fn tool_names(tools: &[&serde_json::value::RawValue]) -> String {
     }
 }
 
-/// Joins without a copy where there is but one piece.
-fn join<'a>(mut pieces: Vec<Cow<'a, str>>, gap: &str) -> Cow<'a, str> {
-    match pieces.len() {
-        0 => Cow::Borrowed(""),
-        1 => pieces.remove(0),
-        _ => Cow::Owned(pieces.join(gap)),
-    }
-}
-
 /// `{"key":"text"}`
 fn wrap(key: &str, text: &str) -> String {
     // A string always serialises.
@@ -547,5 +491,6 @@ fn wrap(key: &str, text: &str) -> String {
 
 /// Whether text is a JSON object.
 fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    text.trim_start().starts_with('{')
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

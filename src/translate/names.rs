@@ -29,7 +29,10 @@ fn fit(name: Cow<'_, str>) -> Cow<'_, str> {
     if !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed) {
         return name;
     }
-    let mended: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    let mended: String = name
+        .chars()
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect();
     Cow::Owned(with_hash(&mended, &name))
 }
 

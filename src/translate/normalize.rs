@@ -77,12 +77,13 @@ impl Normalizer {
         if let Some(error) = chunk.base_resp.and_then(UpstreamError::from_base_resp) {
             return Err(error);
         }
-        let usage = chunk.usage.or_else(|| chunk.x_groq.and_then(|groq| groq.usage));
-        if let Some(usage) = usage.and_then(counts) {
+        if let Some(usage) = chunk.usage().and_then(counts) {
             // Where it is on every chunk it grows: the last one counts.
             self.usage = Some(usage);
         }
-        let Some(choice) = chunk.choices.0 else { return Ok(()) };
+        let Some(choice) = chunk.choices.0 else {
+            return Ok(());
+        };
         if let Some(raw) = choice.error.filter(|raw| raw.get() != "null") {
             return Err(UpstreamError::from_value(raw));
         }
@@ -136,7 +137,10 @@ impl Normalizer {
             self.calls.end_whole(each);
             each(ChatEvent::Refusal(&text));
         }
-        let has_calls = delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        let has_calls = delta
+            .tool_calls
+            .as_ref()
+            .is_some_and(|calls| !calls.is_empty());
         if has_calls || delta.function_call.is_some() {
             // What was held back as a possible tag is text that came before the call.
             self.think.finish(|piece| each(event_of(piece)));
@@ -166,7 +170,10 @@ impl Normalizer {
         }
         let mut logprobs: Vec<Logprob> = logprobs.into_iter().map(logprob).collect();
         self.think.push(text, |piece| match piece {
-            Piece::Text(text) => each(ChatEvent::Text { text, logprobs: std::mem::take(&mut logprobs) }),
+            Piece::Text(text) => each(ChatEvent::Text {
+                text,
+                logprobs: std::mem::take(&mut logprobs),
+            }),
             Piece::Thought(_) => each(event_of(piece)),
         });
     }
@@ -181,7 +188,10 @@ impl Normalizer {
             };
             if !text.is_empty() {
                 self.think.disable();
-                each(ChatEvent::Reasoning { text: &text, field: CarryField::ThinkTags });
+                each(ChatEvent::Reasoning {
+                    text: &text,
+                    field: CarryField::ThinkTags,
+                });
             }
         } else if let Some(text) = part.text {
             self.text(&text, Vec::new(), each);
@@ -191,8 +201,14 @@ impl Normalizer {
 
 fn event_of(piece: Piece<'_>) -> ChatEvent<'_> {
     match piece {
-        Piece::Text(text) => ChatEvent::Text { text, logprobs: Vec::new() },
-        Piece::Thought(text) => ChatEvent::Reasoning { text, field: CarryField::ThinkTags },
+        Piece::Text(text) => ChatEvent::Text {
+            text,
+            logprobs: Vec::new(),
+        },
+        Piece::Thought(text) => ChatEvent::Reasoning {
+            text,
+            field: CarryField::ThinkTags,
+        },
     }
 }
 
@@ -211,7 +227,12 @@ fn reasoning_of<'d>(delta: &'d Delta<'_>) -> Option<(Cow<'d, str>, CarryField)> 
     if let Some(text) = text.filter(|text| !text.is_empty()) {
         return Some((Cow::Borrowed(&**text), CarryField::Reasoning));
     }
-    let text: String = delta.reasoning_details.iter().flatten().filter_map(detail_text).collect();
+    let text: String = delta
+        .reasoning_details
+        .iter()
+        .flatten()
+        .filter_map(detail_text)
+        .collect();
     (!text.is_empty()).then_some((Cow::Owned(text), CarryField::Reasoning))
 }
 
@@ -223,18 +244,25 @@ fn citation(annotation: chunk::Annotation<'_>) -> Option<Annotation> {
     let citation = annotation.url_citation?;
     Some(Annotation::UrlCitation {
         url: citation.url?.to_string(),
-        title: citation.title.map(|title| title.to_string()).unwrap_or_default(),
+        title: citation
+            .title
+            .map(|title| title.to_string())
+            .unwrap_or_default(),
         start_index: citation.start_index.unwrap_or(0),
         end_index: citation.end_index.unwrap_or(0),
     })
 }
 
 fn logprob(logprob: chunk::Logprob<'_>) -> Logprob {
-    let top = logprob.top_logprobs.into_iter().flatten().map(|top| TopLogprob {
-        token: top.token.to_string(),
-        logprob: finite(top.logprob),
-        bytes: top.bytes.unwrap_or_default(),
-    });
+    let top = logprob
+        .top_logprobs
+        .into_iter()
+        .flatten()
+        .map(|top| TopLogprob {
+            token: top.token.to_string(),
+            logprob: finite(top.logprob),
+            bytes: top.bytes.unwrap_or_default(),
+        });
     Logprob {
         top_logprobs: top.collect(),
         token: logprob.token.to_string(),
@@ -250,13 +278,19 @@ fn finite(value: Option<f64>) -> f64 {
 
 /// Token counts, however the upstream names the parts; `None` where it names none at all.
 fn counts(usage: chunk::Usage) -> Option<Usage> {
-    if usage.prompt_tokens.is_none() && usage.completion_tokens.is_none() && usage.total_tokens.is_none() {
+    if usage.prompt_tokens.is_none()
+        && usage.completion_tokens.is_none()
+        && usage.total_tokens.is_none()
+    {
         return None;
     }
     let prompt = usage.prompt_tokens_details.unwrap_or_default();
     let completion = usage.completion_tokens_details.unwrap_or_default();
-    let cached =
-        prompt.cached_tokens.or(usage.prompt_cache_hit_tokens).or(usage.cached_tokens).unwrap_or(0);
+    let cached = prompt
+        .cached_tokens
+        .or(usage.prompt_cache_hit_tokens)
+        .or(usage.cached_tokens)
+        .unwrap_or(0);
     let input = usage.prompt_tokens.unwrap_or(0);
     let reasoning = completion.reasoning_tokens.unwrap_or(0);
     let mut output = usage
@@ -266,5 +300,11 @@ fn counts(usage: chunk::Usage) -> Option<Usage> {
     if usage.total_tokens == Some(input.saturating_add(output).saturating_add(reasoning)) {
         output = output.saturating_add(reasoning);
     }
-    Some(Usage::new(input, output, cached, prompt.cache_write_tokens.unwrap_or(0), reasoning))
+    Some(Usage::new(
+        input,
+        output,
+        cached,
+        prompt.cache_write_tokens.unwrap_or(0),
+        reasoning,
+    ))
 }

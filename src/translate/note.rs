@@ -28,15 +28,36 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ToolLeftOut(kind) => write!(f, "tool `{kind}` left out: no chat server can run it"),
-            Self::ItemLeftOut(kind) => write!(f, "input item `{kind}` left out: a chat has no place for it"),
-            Self::PartLeftOut(kind) => write!(f, "content part `{kind}` left out: a chat has no place for it"),
-            Self::FieldLeftOut(key) => write!(f, "`{key}` left out: the upstream's profile drops it"),
-            Self::CallUnanswered(id) => write!(f, "call {id} has no output in the input: one was made up"),
-            Self::OutputOrphaned(id) => write!(f, "output of call {id} has no call in the input: kept as a user message"),
+            Self::ToolLeftOut(kind) => {
+                write!(f, "tool `{kind}` left out: no chat server can run it")
+            }
+            Self::ItemLeftOut(kind) => write!(
+                f,
+                "input item `{kind}` left out: a chat has no place for it"
+            ),
+            Self::PartLeftOut(kind) => write!(
+                f,
+                "content part `{kind}` left out: a chat has no place for it"
+            ),
+            Self::FieldLeftOut(key) => {
+                write!(f, "`{key}` left out: the upstream's profile drops it")
+            }
+            Self::CallUnanswered(id) => {
+                write!(f, "call {id} has no output in the input: one was made up")
+            }
+            Self::OutputOrphaned(id) => write!(
+                f,
+                "output of call {id} has no call in the input: kept as a user message"
+            ),
             Self::SealIgnored => write!(f, "sealed content of another server or key ignored"),
-            Self::ChoiceLeftOut(kind) => write!(f, "tool_choice `{kind}` became auto: that tool was left out"),
-            Self::ArgumentsMended(id) => write!(f, "arguments of call {id} are not a JSON object: wrapped in one"),
+            Self::ChoiceLeftOut(kind) => write!(
+                f,
+                "tool_choice `{kind}` became auto: that tool was left out"
+            ),
+            Self::ArgumentsMended(id) => write!(
+                f,
+                "arguments of call {id} are not a JSON object: wrapped in one"
+            ),
         }
     }
 }

@@ -114,7 +114,10 @@ impl Pipeline {
             }
         }
         if self.turn.written() > self.limits.answer_bytes {
-            self.reader.fail(format!("the answer is longer than {} bytes", self.limits.answer_bytes));
+            self.reader.fail(format!(
+                "the answer is longer than {} bytes",
+                self.limits.answer_bytes
+            ));
         }
         self.progress()
     }
@@ -216,16 +219,22 @@ impl Reader {
         self.chunks += 1;
         match serde_json::from_slice::<Chunk<'_>>(data) {
             Ok(chunk) => {
-                if let Err(error) = self.normalizer.chunk(chunk, |event| turn.apply(event, sink)) {
+                if let Err(error) = self
+                    .normalizer
+                    .chunk(chunk, |event| turn.apply(event, sink))
+                {
                     self.failure = Some(failure_of(error));
                 }
             }
-            Err(error) => self.fail(format!("the upstream sent a chunk that cannot be read: {error}")),
+            Err(error) => self.fail(format!(
+                "the upstream sent a chunk that cannot be read: {error}"
+            )),
         }
     }
 
     fn fail(&mut self, message: String) {
-        self.failure.get_or_insert_with(|| ErrorObject::server(message));
+        self.failure
+            .get_or_insert_with(|| ErrorObject::server(message));
     }
 
     /// How the answer ended, by all that is known.
@@ -238,7 +247,9 @@ impl Reader {
         }
         let reason = match self.normalizer.finish_reason() {
             Some(FinishReason::Error) => {
-                return End::Failed(ErrorObject::server("the upstream gave up in the middle of its answer"));
+                return End::Failed(ErrorObject::server(
+                    "the upstream gave up in the middle of its answer",
+                ));
             }
             Some(reason) => reason,
             None if self.done => FinishReason::Stop,
@@ -249,7 +260,9 @@ impl Reader {
             }
         };
         if self.normalizer.has_unnamed_call() && reason == FinishReason::Stop {
-            return End::Failed(ErrorObject::server("the upstream sent a tool call without a name"));
+            return End::Failed(ErrorObject::server(
+                "the upstream sent a tool call without a name",
+            ));
         }
         End::Finished(reason)
     }

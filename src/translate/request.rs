@@ -50,14 +50,23 @@ pub fn lower<'a>(
     let mut notes = Vec::new();
     let items = take_input(&mut request)?;
     let mut lowering = Lowering::new(options.profile);
-    lowering.add_all(request.tools.as_deref().unwrap_or_default(), None, "tools", &mut notes)?;
+    lowering.add_all(
+        request.tools.as_deref().unwrap_or_default(),
+        None,
+        "tools",
+        &mut notes,
+    )?;
     for (n, item) in items.iter().enumerate() {
         if let InputItem::Tools(found) = item {
             lowering.add_all(&found.tools, None, &format!("input[{n}].tools"), &mut notes)?;
         }
     }
     let choice = lowering.choice(request.tool_choice, &mut notes)?;
-    let Lowering { map: tools, tools: offered, .. } = lowering;
+    let Lowering {
+        map: tools,
+        tools: offered,
+        ..
+    } = lowering;
 
     let mut conversation = Conversation::new(options.profile, &tools, options.seal, &mut notes);
     if let Some(text) = instructions(&request)? {
@@ -66,7 +75,11 @@ pub fn lower<'a>(
     conversation.items(items)?;
     let messages = conversation.finish()?;
 
-    let mut chat = ChatRequest { model: Cow::Borrowed(options.model), messages, ..ChatRequest::default() };
+    let mut chat = ChatRequest {
+        model: Cow::Borrowed(options.model),
+        messages,
+        ..ChatRequest::default()
+    };
     if !offered.is_empty() {
         // Without tools, servers refuse even the mention of them.
         chat.tools = offered;
@@ -85,9 +98,10 @@ pub fn lower<'a>(
 fn take_input<'a>(request: &mut CreateResponse<'a>) -> Result<Vec<InputItem<'a>>, ErrorObject> {
     match request.input.take() {
         Some(TextOr::List(items)) => Ok(items),
-        Some(TextOr::Text(text)) => {
-            Ok(vec![InputItem::Message { role: Role::User, content: TextOr::Text(text) }])
-        }
+        Some(TextOr::Text(text)) => Ok(vec![InputItem::Message {
+            role: Role::User,
+            content: TextOr::Text(text),
+        }]),
         Some(TextOr::One(_) | TextOr::Odd) => Err(ErrorObject::invalid(
             "Invalid type for 'input': expected a string or an array of input items.",
         )
@@ -101,27 +115,42 @@ fn take_input<'a>(request: &mut CreateResponse<'a>) -> Result<Vec<InputItem<'a>>
 
 /// `instructions`: a string, or (in a template) items, of which the text counts.
 fn instructions<'a>(request: &CreateResponse<'a>) -> Result<Option<Cow<'a, str>>, ErrorObject> {
-    let Some(raw) = request.instructions else { return Ok(None) };
+    let Some(raw) = request.instructions else {
+        return Ok(None);
+    };
     let text = match serde_json::from_str::<TextOr<'a, InputItem<'a>>>(raw.get()) {
         Ok(TextOr::Text(text)) => text.into_cow(),
-        Ok(TextOr::List(items)) => Cow::Owned(items.iter().map(item_text).collect::<Vec<_>>().join("\n\n")),
+        Ok(TextOr::List(items)) => {
+            Cow::Owned(items.iter().map(item_text).collect::<Vec<_>>().join("\n\n"))
+        }
         Ok(TextOr::Odd) if raw.get() == "null" => return Ok(None),
         _ => {
-            return Err(ErrorObject::invalid("Invalid type for 'instructions': expected a string.")
-                .with_param("instructions")
-                .with_code("invalid_type"));
+            return Err(ErrorObject::invalid(
+                "Invalid type for 'instructions': expected a string.",
+            )
+            .with_param("instructions")
+            .with_code("invalid_type"));
         }
     };
     Ok((!text.is_empty()).then_some(text))
 }
 
 fn item_text(item: &InputItem<'_>) -> String {
-    let InputItem::Message { content, .. } = item else { return String::new() };
+    let InputItem::Message { content, .. } = item else {
+        return String::new();
+    };
     match content {
         TextOr::Text(text) => text.to_string(),
-        TextOr::List(parts) => {
-            parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(&**text) } else { None }).collect()
-        }
+        TextOr::List(parts) => parts
+            .iter()
+            .filter_map(|part| {
+                if let Part::Text(text) = part {
+                    Some(&**text)
+                } else {
+                    None
+                }
+            })
+            .collect(),
         TextOr::One(_) | TextOr::Odd => String::new(),
     }
 }
@@ -129,12 +158,16 @@ fn item_text(item: &InputItem<'_>) -> String {
 fn sampling<'a>(request: &CreateResponse<'a>, profile: &Profile, chat: &mut ChatRequest<'a>) {
     chat.stream = request.stream.unwrap_or(false);
     chat.stream_options = match profile.stream_usage {
-        StreamUsage::IncludeUsage if chat.stream => Some(StreamOptions { include_usage: true }),
+        StreamUsage::IncludeUsage if chat.stream => Some(StreamOptions {
+            include_usage: true,
+        }),
         StreamUsage::IncludeUsage | StreamUsage::Unasked => None,
     };
     match profile.max_tokens_field {
         MaxTokensField::MaxTokens => chat.max_tokens = request.max_output_tokens,
-        MaxTokensField::MaxCompletionTokens => chat.max_completion_tokens = request.max_output_tokens,
+        MaxTokensField::MaxCompletionTokens => {
+            chat.max_completion_tokens = request.max_output_tokens;
+        }
     }
     chat.temperature = request.temperature;
     chat.top_p = request.top_p;
@@ -156,8 +189,14 @@ fn extras<'a>(
     notes: &mut Vec<Note>,
 ) {
     let profile = options.profile;
-    let asked = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort.clone());
-    let effort = options.effort.map(Cow::Borrowed).or(asked.map(Text::into_cow));
+    let asked = request
+        .reasoning
+        .as_ref()
+        .and_then(|reasoning| reasoning.effort.clone());
+    let effort = options
+        .effort
+        .map(Cow::Borrowed)
+        .or_else(|| asked.map(Text::into_cow));
     match profile.effort {
         Effort::ReasoningEffort => chat.reasoning_effort = effort,
         Effort::Drop if effort.is_some() => notes.push(Note::FieldLeftOut("reasoning.effort")),
@@ -172,11 +211,24 @@ fn extras<'a>(
             None
         }
     };
-    let verbosity = request.text.as_ref().and_then(|text| text.verbosity.clone());
+    let verbosity = request
+        .text
+        .as_ref()
+        .and_then(|text| text.verbosity.clone());
     chat.verbosity = pass(profile.verbosity, "text.verbosity", verbosity);
-    chat.prompt_cache_key = pass(profile.prompt_cache_key, "prompt_cache_key", request.prompt_cache_key.clone());
-    let tier = request.service_tier.clone().filter(|tier| tier.as_str() != "auto");
+    chat.prompt_cache_key = pass(
+        profile.prompt_cache_key,
+        "prompt_cache_key",
+        request.prompt_cache_key.clone(),
+    );
+    let tier = request
+        .service_tier
+        .clone()
+        .filter(|tier| tier.as_str() != "auto");
     chat.service_tier = pass(profile.service_tier, "service_tier", tier);
-    let person = request.safety_identifier.clone().or_else(|| request.user.clone());
+    let person = request
+        .safety_identifier
+        .clone()
+        .or_else(|| request.user.clone());
     chat.safety_identifier = pass(profile.safety_identifier, "safety_identifier", person);
 }

@@ -62,7 +62,15 @@ impl ToolCalls {
             }
             (None, None) => (None, Cow::Borrowed("")),
         };
-        self.take(Fragment { index: raw.index, id: raw.id, name, arguments }, each);
+        self.take(
+            Fragment {
+                index: raw.index,
+                id: raw.id,
+                name,
+                arguments,
+            },
+            each,
+        );
     }
 
     /// Takes one fragment of the older form: there is but one call, and no id.
@@ -72,7 +80,15 @@ impl ToolCalls {
             return;
         }
         let arguments = arguments(&function);
-        self.take(Fragment { index: Some(LEGACY), id: None, name: function.name, arguments }, each);
+        self.take(
+            Fragment {
+                index: Some(LEGACY),
+                id: None,
+                name: function.name,
+                arguments,
+            },
+            each,
+        );
     }
 
     /// Something else than a call begins: whole calls are over.
@@ -99,11 +115,16 @@ impl ToolCalls {
             Some(at) => at,
             None => {
                 self.end_whole(each);
-                self.calls.push(Call { index: fragment.index, ..Call::default() });
+                self.calls.push(Call {
+                    index: fragment.index,
+                    ..Call::default()
+                });
                 self.calls.len() - 1
             }
         };
-        let Some(call) = self.calls.get_mut(at) else { return };
+        let Some(call) = self.calls.get_mut(at) else {
+            return;
+        };
         if let (true, Some(id)) = (call.id.is_empty(), &fragment.id) {
             call.id = id.to_string();
         }
@@ -123,7 +144,10 @@ impl ToolCalls {
             fragment.index.is_none() || call.index.is_none() || call.index == fragment.index
         };
         if let Some(id) = &fragment.id {
-            let known = self.calls.iter().rposition(|call| call.id == **id && same_index(call));
+            let known = self
+                .calls
+                .iter()
+                .rposition(|call| call.id == **id && same_index(call));
             return known.or_else(|| {
                 let at = self.last(fragment.index)?;
                 let call = self.calls.get(at)?;
@@ -151,7 +175,9 @@ impl Call {
     /// Whether a fragment without an id begins another call: it is named, and this call is whole
     /// and not just said again.
     fn is_named_anew(&self, fragment: &Fragment<'_>) -> bool {
-        let Some(name) = &fragment.name else { return false };
+        let Some(name) = &fragment.name else {
+            return false;
+        };
         if self.name.is_empty() {
             return false;
         }
@@ -163,7 +189,11 @@ impl Call {
     fn announce(&mut self, slot: usize, each: &mut impl FnMut(ChatEvent<'_>)) {
         self.slot = Some(slot);
         let call_id = (!self.id.is_empty()).then_some(self.id.as_str());
-        each(ChatEvent::CallStart { slot, call_id, name: &self.name });
+        each(ChatEvent::CallStart {
+            slot,
+            call_id,
+            name: &self.name,
+        });
         let held = std::mem::take(&mut self.held);
         if !held.is_empty() {
             self.give(slot, &held, each);
@@ -231,9 +261,9 @@ impl Call {
 fn arguments<'a>(function: &Function<'a>) -> Cow<'a, str> {
     match function.arguments {
         None => Cow::Borrowed(""),
-        Some(raw) if raw.get().starts_with('"') => {
-            serde_json::from_str::<Text<'a>>(raw.get()).map(Text::into_cow).unwrap_or_default()
-        }
+        Some(raw) if raw.get().starts_with('"') => serde_json::from_str::<Text<'a>>(raw.get())
+            .map(Text::into_cow)
+            .unwrap_or_default(),
         Some(raw) if raw.get() == "null" => Cow::Borrowed(""),
         Some(raw) => Cow::Borrowed(raw.get()),
     }

@@ -43,7 +43,11 @@ impl ToolMap {
     /// The tool that the upstream called; a name that was not offered is taken for a function, so
     /// that the client can tell the model.
     pub(super) fn raise(&self, sent_name: &str) -> Origin {
-        match self.by_sent_name.get(sent_name).and_then(|at| self.entries.get(*at)) {
+        match self
+            .by_sent_name
+            .get(sent_name)
+            .and_then(|at| self.entries.get(*at))
+        {
             Some(origin) => origin.clone(),
             None => Origin {
                 kind: CallKind::Function,
@@ -81,7 +85,8 @@ impl ToolMap {
             attempt += 1;
             sent_name = names::apart(name, namespace, attempt);
         }
-        self.by_sent_name.insert(sent_name.clone(), self.entries.len());
+        self.by_sent_name
+            .insert(sent_name.clone(), self.entries.len());
         self.entries.push(Origin {
             kind,
             name: name.to_owned(),
@@ -101,7 +106,11 @@ pub(super) struct Lowering<'a, 'p> {
 
 impl<'a, 'p> Lowering<'a, 'p> {
     pub(super) fn new(profile: &'p Profile) -> Self {
-        Self { profile, map: ToolMap::default(), tools: Vec::new() }
+        Self {
+            profile,
+            map: ToolMap::default(),
+            tools: Vec::new(),
+        }
     }
 
     /// Adds the tools of a list; `param` is the list's path in the request.
@@ -134,11 +143,14 @@ impl<'a, 'p> Lowering<'a, 'p> {
         match tool {
             Tool::Function(function) => self.function(function, namespace),
             Tool::Custom(custom) => self.custom(&custom, namespace),
-            Tool::ToolSearch { description, parameters } => self.offer(
+            Tool::ToolSearch {
+                description,
+                parameters,
+            } => self.offer(
                 CallKind::ToolSearch,
                 (None, "tool_search"),
                 description.map(Text::into_cow),
-                parameters.map_or_else(|| fixed(TOOL_SEARCH), |raw| Schema::Raw(raw)),
+                parameters.map_or_else(|| fixed(TOOL_SEARCH), Schema::Raw),
                 None,
             ),
             Tool::LocalShell => self.built_in(CallKind::LocalShell, "local_shell", LOCAL_SHELL),
@@ -151,7 +163,12 @@ impl<'a, 'p> Lowering<'a, 'p> {
     }
 
     fn function(&mut self, function: Function<'a>, namespace: Option<&str>) {
-        let Function { name, description, parameters, strict } = function;
+        let Function {
+            name,
+            description,
+            parameters,
+            strict,
+        } = function;
         let strict = match self.profile.strict {
             Strict::PassTrue => strict.filter(|strict| *strict),
             Strict::Strip => None,
@@ -188,11 +205,28 @@ impl<'a, 'p> Lowering<'a, 'p> {
             ));
         }
         let description = (!description.is_empty()).then_some(Cow::Owned(description));
-        self.offer(CallKind::Custom, (namespace, &custom.name), description, fixed(CUSTOM), None);
+        self.offer(
+            CallKind::Custom,
+            (namespace, &custom.name),
+            description,
+            fixed(CUSTOM),
+            None,
+        );
     }
 
-    fn built_in(&mut self, kind: CallKind, name: &'static str, (about, schema): (&'static str, &str)) {
-        self.offer(kind, (None, name), Some(Cow::Borrowed(about)), fixed(schema), None);
+    fn built_in(
+        &mut self,
+        kind: CallKind,
+        name: &'static str,
+        (about, schema): (&'static str, &str),
+    ) {
+        self.offer(
+            kind,
+            (None, name),
+            Some(Cow::Borrowed(about)),
+            fixed(schema),
+            None,
+        );
     }
 
     fn offer(
@@ -210,7 +244,12 @@ impl<'a, 'p> Lowering<'a, 'p> {
         let name = Cow::Owned(self.map.insert(kind, namespace, name));
         self.tools.push(ChatTool {
             kind: FunctionTag::Function,
-            function: FunctionTool { name, description, parameters, strict },
+            function: FunctionTool {
+                name,
+                description,
+                parameters,
+                strict,
+            },
         });
     }
 
@@ -220,9 +259,13 @@ impl<'a, 'p> Lowering<'a, 'p> {
         choice: Option<&'a RawValue>,
         notes: &mut Vec<Note>,
     ) -> Result<Option<ToolChoice<'a>>, ErrorObject> {
-        let Some(raw) = choice.filter(|raw| raw.get() != "null") else { return Ok(None) };
+        let Some(raw) = choice.filter(|raw| raw.get() != "null") else {
+            return Ok(None);
+        };
         let invalid = |message: String| {
-            ErrorObject::invalid(message).with_param("tool_choice").with_code("invalid_value")
+            ErrorObject::invalid(message)
+                .with_param("tool_choice")
+                .with_code("invalid_value")
         };
         match serde_json::from_str::<TextOr<'a, Choice<'a>>>(raw.get()) {
             Ok(TextOr::Text(mode)) => mode_of(&mode).map(|mode| Some(ToolChoice::Mode(mode))).ok_or_else(|| {
@@ -232,7 +275,7 @@ impl<'a, 'p> Lowering<'a, 'p> {
                 ))
             }),
             Ok(TextOr::One(choice)) if choice.kind.as_str() == "allowed_tools" => {
-                self.allow(choice.tools.unwrap_or_default());
+                self.allow(choice.tools.as_deref().unwrap_or_default());
                 let mode = choice.mode.as_deref().and_then(mode_of).unwrap_or("auto");
                 Ok(Some(ToolChoice::Mode(mode)))
             }
@@ -255,9 +298,13 @@ impl<'a, 'p> Lowering<'a, 'p> {
     }
 
     /// Takes away all tools but the given ones.
-    fn allow(&mut self, allowed: Vec<Choice<'a>>) {
-        let names: Vec<String> = allowed.iter().filter_map(|choice| self.find(choice)).collect();
-        self.tools.retain(|tool| names.iter().any(|name| *name == tool.function.name));
+    fn allow(&mut self, allowed: &[Choice<'a>]) {
+        let names: Vec<String> = allowed
+            .iter()
+            .filter_map(|choice| self.find(choice))
+            .collect();
+        self.tools
+            .retain(|tool| names.iter().any(|name| *name == tool.function.name));
     }
 
     /// The function that stands for a chosen tool.
@@ -308,12 +355,16 @@ struct Named<'a> {
 
 impl Choice<'_> {
     fn tool_name(&self) -> Option<&str> {
-        self.name.as_deref().or(self.function.as_ref().map(|function| &*function.name))
+        self.name
+            .as_deref()
+            .or_else(|| self.function.as_ref().map(|function| &*function.name))
     }
 }
 
 fn mode_of(mode: &str) -> Option<&'static str> {
-    ["auto", "none", "required"].into_iter().find(|known| *known == mode)
+    ["auto", "none", "required"]
+        .into_iter()
+        .find(|known| *known == mode)
 }
 
 /// A schema of our own, which is known to be JSON.

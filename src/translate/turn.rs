@@ -88,7 +88,12 @@ impl Outcome {
             Ending::Incomplete(reason) => State::Incomplete(*reason),
             Ending::Failed(error) => State::Failed(error),
         };
-        Response { head: &self.head, state, output: &self.output, usage: self.usage }
+        Response {
+            head: &self.head,
+            state,
+            output: &self.output,
+            usage: self.usage,
+        }
     }
 }
 
@@ -133,8 +138,12 @@ impl Turn {
             written: 0,
         };
         for kind in ["response.created", "response.in_progress"] {
-            let response =
-                Response { head: &this.context.head, state: State::InProgress, output: &[], usage: None };
+            let response = Response {
+                head: &this.context.head,
+                state: State::InProgress,
+                output: &[],
+                usage: None,
+            };
             sink.lifecycle(this.sequence, kind, &response);
             this.sequence += 1;
         }
@@ -165,10 +174,17 @@ impl Turn {
             ChatEvent::Reasoning { text, field } => self.reasoning(text, field, sink),
             ChatEvent::Refusal(text) => self.refusal(text, sink),
             ChatEvent::Annotation(annotation) => self.annotation(annotation, sink),
-            ChatEvent::CallStart { slot, call_id, name } => self.call_start(slot, call_id, name, sink),
+            ChatEvent::CallStart {
+                slot,
+                call_id,
+                name,
+            } => self.call_start(slot, call_id, name, sink),
             ChatEvent::CallArguments { slot, text } => {
                 self.written += text.len();
-                let mut out = Out { sequence: &mut self.sequence, sink };
+                let mut out = Out {
+                    sequence: &mut self.sequence,
+                    sink,
+                };
                 if let Some(Some(call)) = self.calls.get_mut(slot) {
                     call.arguments(text, &mut out);
                 }
@@ -220,7 +236,14 @@ impl Turn {
     fn text(&mut self, text: &str, logprobs: Vec<Logprob>, sink: &mut dyn Sink) {
         self.written += text.len();
         if let Open::Message(message) = &mut self.open {
-            message.text(text, logprobs, &mut Out { sequence: &mut self.sequence, sink });
+            message.text(
+                text,
+                logprobs,
+                &mut Out {
+                    sequence: &mut self.sequence,
+                    sink,
+                },
+            );
             return;
         }
         self.blank.push_str(text);
@@ -229,7 +252,10 @@ impl Turn {
         }
         let text = std::mem::take(&mut self.blank);
         self.open_message(sink);
-        let mut out = Out { sequence: &mut self.sequence, sink };
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
         if let Open::Message(message) = &mut self.open {
             message.text(&text, logprobs, &mut out);
             for annotation in std::mem::take(&mut self.annotations) {
@@ -242,7 +268,13 @@ impl Turn {
         self.written += text.len();
         self.open_message(sink);
         if let Open::Message(message) = &mut self.open {
-            message.refusal(text, &mut Out { sequence: &mut self.sequence, sink });
+            message.refusal(
+                text,
+                &mut Out {
+                    sequence: &mut self.sequence,
+                    sink,
+                },
+            );
         }
     }
 
@@ -257,15 +289,29 @@ impl Turn {
             self.close_open(ItemStatus::Completed, sink);
             let place = self.place("rs");
             let thinking = self.context.thinking;
-            self.open = Open::Reasoning(OpenReasoning::open(place, thinking, field, &mut self.out(sink)));
+            self.open = Open::Reasoning(OpenReasoning::open(
+                place,
+                thinking,
+                field,
+                &mut self.out(sink),
+            ));
         }
         if let Open::Reasoning(reasoning) = &mut self.open {
-            reasoning.text(text, &mut Out { sequence: &mut self.sequence, sink });
+            reasoning.text(
+                text,
+                &mut Out {
+                    sequence: &mut self.sequence,
+                    sink,
+                },
+            );
         }
     }
 
     fn annotation(&mut self, annotation: Annotation, sink: &mut dyn Sink) {
-        let mut out = Out { sequence: &mut self.sequence, sink };
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
         let left = match &mut self.open {
             Open::Message(message) => message.annotate(annotation, &mut out),
             _ => Some(annotation),
@@ -304,24 +350,32 @@ impl Turn {
     /// Closes the message or thinking that is open.
     fn close_open(&mut self, status: ItemStatus, sink: &mut dyn Sink) {
         let open = std::mem::replace(&mut self.open, Open::Nothing);
-        let mut out = Out { sequence: &mut self.sequence, sink };
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
         match open {
             Open::Nothing => {}
             Open::Message(message) => self.output.push(message.close(status, &mut out)),
             Open::Reasoning(reasoning) => {
-                self.output.push(reasoning.close(self.context.seal.as_deref(), &mut out));
+                self.output
+                    .push(reasoning.close(self.context.seal.as_deref(), &mut out));
             }
         }
     }
 
     /// Closes calls that are whole, up to the first that is not.
     fn close_ended_calls(&mut self, sink: &mut dyn Sink) {
-        let mut out = Out { sequence: &mut self.sequence, sink };
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
         for slot in &mut self.calls {
             match slot.take() {
                 None => {}
                 Some(call) if call.ended => {
-                    self.output.push(call.close(ItemStatus::Completed, &mut out));
+                    self.output
+                        .push(call.close(ItemStatus::Completed, &mut out));
                 }
                 open => {
                     *slot = open;
@@ -337,15 +391,25 @@ impl Turn {
             // An answer must have something to show, if only white space or nothing.
             self.open_message(sink);
             let blank = std::mem::take(&mut self.blank);
-            let mut out = Out { sequence: &mut self.sequence, sink };
+            let mut out = Out {
+                sequence: &mut self.sequence,
+                sink,
+            };
             if let Open::Message(message) = &mut self.open {
                 message.text(&blank, Vec::new(), &mut out);
             }
         }
         self.close_open(last, sink);
-        let mut out = Out { sequence: &mut self.sequence, sink };
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
         for call in std::mem::take(&mut self.calls).into_iter().flatten() {
-            let status = if call.ended { ItemStatus::Completed } else { last };
+            let status = if call.ended {
+                ItemStatus::Completed
+            } else {
+                last
+            };
             self.output.push(call.close(status, &mut out));
         }
     }
@@ -354,7 +418,10 @@ impl Turn {
     fn place(&mut self, prefix: &str) -> Place {
         let index = self.items;
         self.items += 1;
-        Place { id: format!("{prefix}_{}{index:04x}", self.suffix()), index }
+        Place {
+            id: format!("{prefix}_{}{index:04x}", self.suffix()),
+            index,
+        }
     }
 
     fn suffix(&self) -> &str {
@@ -363,6 +430,9 @@ impl Turn {
     }
 
     fn out<'s>(&'s mut self, sink: &'s mut dyn Sink) -> Out<'s> {
-        Out { sequence: &mut self.sequence, sink }
+        Out {
+            sequence: &mut self.sequence,
+            sink,
+        }
     }
 }

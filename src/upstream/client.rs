@@ -104,7 +104,11 @@ impl Upstream {
             .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| UpstreamError::Client(settings.name.clone(), error))?;
-        Ok(Self { settings, client, headers })
+        Ok(Self {
+            settings,
+            client,
+            headers,
+        })
     }
 
     /// What it was built from.
@@ -124,7 +128,9 @@ impl Upstream {
                 Ok(answer) => return Ok(answer),
                 Err(refusal) => refusal,
             };
-            let Some(wait) = retries.next(&refusal) else { return Err(refusal) };
+            let Some(wait) = retries.next(&refusal) else {
+                return Err(refusal);
+            };
             tracing::warn!(
                 upstream = %self.settings.name,
                 status = refusal.status,
@@ -137,7 +143,11 @@ impl Upstream {
     }
 
     async fn chat_once(&self, body: Bytes, stream: bool) -> Result<reqwest::Body, Refusal> {
-        let accept = if stream { "text/event-stream" } else { "application/json" };
+        let accept = if stream {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
         let request = self
             .client
             .post(self.url("chat/completions"))
@@ -156,23 +166,45 @@ impl Upstream {
             return Ok(body);
         }
         let body = read_error(body).await;
-        Err(Refusal::of_answer(&self.settings.name, head.status.as_u16(), &head.headers, &body))
+        Err(Refusal::of_answer(
+            &self.settings.name,
+            head.status.as_u16(),
+            &head.headers,
+            &body,
+        ))
     }
 
     /// Asks `GET` of a path below the base URL, or above it if it begins with a slash, and reads the
     /// whole answer.
     pub(super) async fn get(&self, path: &str, limit: usize) -> Result<Bytes, Refusal> {
-        let request = self.client.get(self.url(path)).headers(self.headers.clone());
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let request = self
+            .client
+            .get(self.url(path))
+            .headers(self.headers.clone());
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let (head, body) = http::Response::from(answer).into_parts();
         if !head.status.is_success() {
             let body = read_error(body).await;
-            return Err(Refusal::of_answer(&self.settings.name, head.status.as_u16(), &head.headers, &body));
+            return Err(Refusal::of_answer(
+                &self.settings.name,
+                head.status.as_u16(),
+                &head.headers,
+                &body,
+            ));
         }
-        let body = http_body_util::Limited::new(body, limit).collect().await.map_err(|error| {
-            let message = format!("the upstream `{}`: its answer broke off: {error}", self.settings.name);
-            Refusal::new(502, crate::responses::ErrorObject::server(message))
-        })?;
+        let body = http_body_util::Limited::new(body, limit)
+            .collect()
+            .await
+            .map_err(|error| {
+                let message = format!(
+                    "the upstream `{}`: its answer broke off: {error}",
+                    self.settings.name
+                );
+                Refusal::new(502, crate::responses::ErrorObject::server(message))
+            })?;
         Ok(body.to_bytes())
     }
 
@@ -188,7 +220,11 @@ impl Upstream {
         };
         url.set_path(&whole);
         if !self.settings.query.is_empty() {
-            let pairs = self.settings.query.iter().map(|(key, value)| (key, value.expose_secret()));
+            let pairs = self
+                .settings
+                .query
+                .iter()
+                .map(|(key, value)| (key, value.expose_secret()));
             url.query_pairs_mut().extend_pairs(pairs);
         }
         url

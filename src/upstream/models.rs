@@ -41,7 +41,8 @@ impl Upstream {
             Err(_) => return Err(Refusal::of_silence(name, LIST_WAIT)),
         };
         let list: List<'_> = serde_json::from_slice(&body).map_err(|error| {
-            let message = format!("the upstream `{name}` answered /models with something else: {error}");
+            let message =
+                format!("the upstream `{name}` answered /models with something else: {error}");
             Refusal::new(502, ErrorObject::server(message))
         })?;
         let models = list.data.or(list.models).unwrap_or_default();
@@ -109,11 +110,17 @@ struct Architecture<'a> {
 impl Listed<'_> {
     fn into_info(self) -> Option<ModelInfo> {
         let meta = self.meta.and_then(|meta| meta.n_ctx.or(meta.n_ctx_train));
-        let modalities = self.architecture.and_then(|architecture| architecture.input_modalities);
+        let modalities = self
+            .architecture
+            .and_then(|architecture| architecture.input_modalities);
         Some(ModelInfo {
             id: self.id?.to_string(),
             // Some servers write it with a fraction.
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "clamped before"
+            )]
             created: self.created.unwrap_or(0.0).clamp(0.0, 4e9) as u64,
             owned_by: self.owned_by.map(|owner| owner.to_string()),
             context_window: self
@@ -124,7 +131,8 @@ impl Listed<'_> {
                 .or(self.max_context)
                 .or(meta)
                 .filter(|size| *size > 0),
-            input_modalities: modalities.map(|list| list.iter().map(|word| word.to_string()).collect()),
+            input_modalities: modalities
+                .map(|list| list.iter().map(|word| word.to_string()).collect()),
         })
     }
 }

@@ -63,14 +63,22 @@ mod tests {
 
     fn refusal(status: u16, retry_after: Option<&str>) -> Refusal {
         let retry_after = retry_after.map(str::to_owned);
-        Refusal { status, retry_after, error: ErrorObject::server("x") }
+        Refusal {
+            status,
+            retry_after,
+            error: ErrorObject::server("x"),
+        }
     }
 
     #[test]
     fn what_may_pass_is_tried_again_a_few_times() {
         let mut retries = Retries::new(2);
         let busy = refusal(503, None);
-        assert!(retries.next(&busy).is_some_and(|wait| wait >= FIRST && wait < 3 * FIRST));
+        assert!(
+            retries
+                .next(&busy)
+                .is_some_and(|wait| wait >= FIRST && wait < 3 * FIRST)
+        );
         assert!(retries.next(&busy).is_some());
         assert_eq!(retries.next(&busy), None);
     }
@@ -78,7 +86,11 @@ mod tests {
     #[test]
     fn a_refusal_is_a_refusal() {
         for status in [400, 401, 404, 422, 504] {
-            assert_eq!(Retries::new(3).next(&refusal(status, None)), None, "{status}");
+            assert_eq!(
+                Retries::new(3).next(&refusal(status, None)),
+                None,
+                "{status}"
+            );
         }
     }
 
@@ -87,6 +99,9 @@ mod tests {
         let wait = Retries::new(3).next(&refusal(429, Some("1.5"))).unwrap();
         assert!(wait >= Duration::from_millis(1500));
         assert_eq!(Retries::new(3).next(&refusal(429, Some("7"))), None);
-        assert_eq!(Retries::new(3).next(&refusal(429, Some("Fri, 21 Nov 2026 00:00:00 GMT"))), None);
+        assert_eq!(
+            Retries::new(3).next(&refusal(429, Some("Fri, 21 Nov 2026 00:00:00 GMT"))),
+            None
+        );
     }
 }

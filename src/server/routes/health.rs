@@ -21,5 +21,9 @@ pub(in crate::server) async fn ready(State(state): State<AppState>) -> (StatusCo
 
 /// `GET /`: for people, and for what Ollama's clients ask first.
 pub(in crate::server) async fn root() -> &'static str {
-    concat!("Antiphon ", env!("CARGO_PKG_VERSION"), " is running. The API is at /v1.\n")
+    concat!(
+        "Antiphon ",
+        env!("CARGO_PKG_VERSION"),
+        " is running. The API is at /v1.\n"
+    )
 }

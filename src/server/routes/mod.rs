@@ -13,7 +13,11 @@ use serde::Serialize;
 /// A JSON answer.
 fn json<T: Serialize>(value: &T) -> Response {
     // The bodies are our own plain structs.
-    let mut response = serde_json::to_vec(value).unwrap_or_default().into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = serde_json::to_vec(value)
+        .unwrap_or_default()
+        .into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -97,7 +97,11 @@ pub(in crate::server) async fn list(State(state): State<AppState>) -> Response {
     json(&Models {
         object: "list",
         data: entries.iter().map(model).collect(),
-        models: entries.iter().enumerate().map(|(n, entry)| codex_model(entry, n)).collect(),
+        models: entries
+            .iter()
+            .enumerate()
+            .map(|(n, entry)| codex_model(entry, n))
+            .collect(),
     })
 }
 
@@ -111,13 +115,21 @@ pub(in crate::server) async fn show(
         Some(entry) => Ok(json(&model(entry))),
         None => {
             let error = ErrorObject::invalid(format!("The model '{name}' does not exist."));
-            Err(Failure(Refusal::new(404, error.with_param("model").with_code("model_not_found"))))
+            Err(Failure(Refusal::new(
+                404,
+                error.with_param("model").with_code("model_not_found"),
+            )))
         }
     }
 }
 
 fn model(entry: &CatalogEntry) -> Model<'_> {
-    Model { id: &entry.name, object: "model", created: entry.created, owned_by: &entry.owned_by }
+    Model {
+        id: &entry.name,
+        object: "model",
+        created: entry.created,
+        owned_by: &entry.owned_by,
+    }
 }
 
 fn codex_model(entry: &CatalogEntry, place: usize) -> CodexModel<'_> {
@@ -131,12 +143,18 @@ fn codex_model(entry: &CatalogEntry, place: usize) -> CodexModel<'_> {
     CodexModel {
         slug: &entry.name,
         display_name: metadata.display_name.as_deref().unwrap_or(&entry.name),
-        description: metadata.description.as_deref().unwrap_or("A model behind Antiphon."),
+        description: metadata
+            .description
+            .as_deref()
+            .unwrap_or("A model behind Antiphon."),
         default_reasoning_level: metadata.default_reasoning_effort.as_deref(),
         supported_reasoning_levels: metadata
             .reasoning_efforts
             .iter()
-            .map(|effort| ReasoningLevel { effort, description: effort })
+            .map(|effort| ReasoningLevel {
+                effort,
+                description: effort,
+            })
             .collect(),
         shell_type: "shell_command",
         visibility: "list",
@@ -145,7 +163,10 @@ fn codex_model(entry: &CatalogEntry, place: usize) -> CodexModel<'_> {
         priority: place + 1,
         upgrade: None,
         availability_nux: None,
-        base_instructions: metadata.base_instructions.as_deref().unwrap_or(BASE_INSTRUCTIONS),
+        base_instructions: metadata
+            .base_instructions
+            .as_deref()
+            .unwrap_or(BASE_INSTRUCTIONS),
         model_messages: None,
         supports_reasoning_summaries: true,
         supports_reasoning_summary_parameter: true,
@@ -155,7 +176,10 @@ fn codex_model(entry: &CatalogEntry, place: usize) -> CodexModel<'_> {
         default_verbosity: None,
         apply_patch_tool_type: metadata.apply_patch.then_some("freeform"),
         web_search_tool_type: "text",
-        truncation_policy: TruncationPolicy { mode: "tokens", limit: 10_000 },
+        truncation_policy: TruncationPolicy {
+            mode: "tokens",
+            limit: 10_000,
+        },
         supports_parallel_tool_calls: true,
         supports_image_detail_original: false,
         context_window,
@@ -167,7 +191,11 @@ fn codex_model(entry: &CatalogEntry, place: usize) -> CodexModel<'_> {
         supports_search_tool: false,
         use_responses_lite: false,
         tool_mode: "direct",
-        multi_agent_version: if metadata.multi_agent { "v1" } else { "disabled" },
+        multi_agent_version: if metadata.multi_agent {
+            "v1"
+        } else {
+            "disabled"
+        },
         prefer_websockets: false,
         reasoning_summary_format: "none",
         additional_speed_tiers: [],

@@ -44,12 +44,21 @@ pub(in crate::server) async fn version() -> Response {
 pub(in crate::server) async fn tags(State(state): State<AppState>) -> Response {
     let models = state.engine.catalog().await;
     json(&Tags {
-        models: models.into_iter().map(|entry| Tag { name: entry.name.clone(), model: entry.name }).collect(),
+        models: models
+            .into_iter()
+            .map(|entry| Tag {
+                name: entry.name.clone(),
+                model: entry.name,
+            })
+            .collect(),
     })
 }
 
 /// `POST /api/pull`: a model that some upstream takes is there already; nothing is ever fetched.
-pub(in crate::server) async fn pull(State(state): State<AppState>, request: Request) -> Result<Response, Failure> {
+pub(in crate::server) async fn pull(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, Failure> {
     #[derive(Deserialize)]
     #[serde(bound(deserialize = "'de: 'a"))]
     struct Pull<'a> {
@@ -64,5 +73,8 @@ pub(in crate::server) async fn pull(State(state): State<AppState>, request: Requ
         return Ok(json(&Pulled { status: "success" }));
     }
     let message = format!("no upstream has the model `{}`", wanted.model.as_str());
-    Err(Failure(Refusal::new(404, ErrorObject::invalid(message).with_code("model_not_found"))))
+    Err(Failure(Refusal::new(
+        404,
+        ErrorObject::invalid(message).with_code("model_not_found"),
+    )))
 }

@@ -14,19 +14,33 @@ use crate::server::{AppState, body};
 use crate::upstream::Refusal;
 
 /// `POST`: a response, streamed or whole.
-pub(in crate::server) async fn create(State(state): State<AppState>, request: Request) -> Result<Response, Failure> {
+pub(in crate::server) async fn create(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, Failure> {
     if state.draining.is_cancelled() {
-        let error = ErrorObject::server("The server is about to end; try again.").with_code("server_shutting_down");
-        return Err(Failure(Refusal { status: 503, retry_after: Some("1".into()), error }));
+        let error = ErrorObject::server("The server is about to end; try again.")
+            .with_code("server_shutting_down");
+        return Err(Failure(Refusal {
+            status: 503,
+            retry_after: Some("1".into()),
+            error,
+        }));
     }
     let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
     let id = new_id();
-    let reply = state.engine.create(body, &id).await.inspect_err(|refusal| log(&id, refusal))?;
+    let reply = state
+        .engine
+        .create(body, &id)
+        .await
+        .inspect_err(|refusal| log(&id, refusal))?;
     Ok(match reply {
         Reply::Stream(stream) => event_stream(Body::new(stream)),
         Reply::Whole(json) => {
             let mut response = json.into_response();
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
     })
@@ -40,8 +54,12 @@ pub(in crate::server) async fn upgrade(headers: HeaderMap) -> Failure {
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.to_ascii_lowercase().contains("websocket"));
     if wants_websocket {
-        let error = ErrorObject::invalid("This server has no WebSocket mode: use POST /v1/responses.");
-        return Failure(Refusal::new(426, error.with_code("websocket_not_supported")));
+        let error =
+            ErrorObject::invalid("This server has no WebSocket mode: use POST /v1/responses.");
+        return Failure(Refusal::new(
+            426,
+            error.with_code("websocket_not_supported"),
+        ));
     }
     let error = ErrorObject::invalid("Not allowed to GET on /v1/responses");
     Failure(Refusal::new(405, error.with_code("method_not_supported")))
@@ -50,10 +68,16 @@ pub(in crate::server) async fn upgrade(headers: HeaderMap) -> Failure {
 fn event_stream(body: Body) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Asks nginx not to gather events before it passes them on.
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     response
 }
 

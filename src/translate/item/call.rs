@@ -32,7 +32,10 @@ enum Form {
     /// Streamed as it comes.
     Function { arguments: String },
     /// Unwrapped and streamed.
-    Custom { decoder: FieldDecoder, input: String },
+    Custom {
+        decoder: FieldDecoder,
+        input: String,
+    },
     /// Shown once it is whole.
     Whole { arguments: String },
 }
@@ -57,13 +60,24 @@ impl OpenCall {
         out: &mut Out<'_>,
     ) -> Self {
         let form = match origin.kind {
-            CallKind::Function => Form::Function { arguments: String::new() },
-            CallKind::Custom => {
-                Form::Custom { decoder: FieldDecoder::new(INPUT), input: String::new() }
-            }
-            _ => Form::Whole { arguments: String::new() },
+            CallKind::Function => Form::Function {
+                arguments: String::new(),
+            },
+            CallKind::Custom => Form::Custom {
+                decoder: FieldDecoder::new(INPUT),
+                input: String::new(),
+            },
+            _ => Form::Whole {
+                arguments: String::new(),
+            },
         };
-        let this = Self { place, call_id, origin, form, ended: false };
+        let this = Self {
+            place,
+            call_id,
+            origin,
+            form,
+            ended: false,
+        };
         if !matches!(this.form, Form::Whole { .. }) {
             out.added(this.place.index, &this.item(ItemStatus::InProgress, ""));
         }
@@ -74,21 +88,31 @@ impl OpenCall {
         let at = self.place.at();
         match &mut self.form {
             Form::Function { arguments } => {
-                out.emit(&ResponseEvent::FunctionCallArgumentsDelta(Delta { at, delta: text }));
+                out.emit(&ResponseEvent::FunctionCallArgumentsDelta(Delta {
+                    at,
+                    delta: text,
+                }));
                 arguments.push_str(text);
             }
             Form::Custom { decoder, input } => {
                 let start = input.len();
                 decoder.push(text, input);
                 if let Some(delta) = input.get(start..).filter(|delta| !delta.is_empty()) {
-                    out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta { at, delta }));
+                    out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta {
+                        at,
+                        delta,
+                    }));
                 }
             }
             Form::Whole { arguments } => arguments.push_str(text),
         }
     }
 
-    pub(in super::super) fn close(mut self, status: ItemStatus, out: &mut Out<'_>) -> (u32, OutputItem) {
+    pub(in super::super) fn close(
+        mut self,
+        status: ItemStatus,
+        out: &mut Out<'_>,
+    ) -> (u32, OutputItem) {
         let index = self.place.index;
         let payload = self.finish(status, out);
         let item = self.item(status, &payload);
@@ -107,7 +131,10 @@ impl OpenCall {
                 // A function without arguments is called with an empty object; clients parse it.
                 if arguments.is_empty() && status == ItemStatus::Completed {
                     arguments.push_str("{}");
-                    out.emit(&ResponseEvent::FunctionCallArgumentsDelta(Delta { at, delta: arguments }));
+                    out.emit(&ResponseEvent::FunctionCallArgumentsDelta(Delta {
+                        at,
+                        delta: arguments,
+                    }));
                 }
                 out.emit(&ResponseEvent::FunctionCallArgumentsDone { at, arguments });
                 std::mem::take(arguments)
@@ -116,7 +143,10 @@ impl OpenCall {
                 let start = input.len();
                 decoder.finish(input);
                 if let Some(delta) = input.get(start..).filter(|delta| !delta.is_empty()) {
-                    out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta { at, delta }));
+                    out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta {
+                        at,
+                        delta,
+                    }));
                 }
                 out.emit(&ResponseEvent::CustomToolCallInputDone { at, input });
                 std::mem::take(input)
@@ -128,7 +158,12 @@ impl OpenCall {
     fn item(&self, status: ItemStatus, payload: &str) -> OutputItem {
         let id = self.place.id.clone();
         let call_id = self.call_id.clone();
-        let Origin { kind, name, namespace, .. } = &self.origin;
+        let Origin {
+            kind,
+            name,
+            namespace,
+            ..
+        } = &self.origin;
         match kind {
             CallKind::Function => OutputItem::FunctionCall(FunctionCallItem {
                 id,
@@ -148,15 +183,30 @@ impl OpenCall {
             }),
             CallKind::LocalShell => {
                 let action = raw(&LocalShellAction::read(payload));
-                OutputItem::LocalShellCall(ActionCallItem { id, status, call_id, action })
+                OutputItem::LocalShellCall(ActionCallItem {
+                    id,
+                    status,
+                    call_id,
+                    action,
+                })
             }
             CallKind::Shell => {
                 let action = raw(&ShellAction::read(payload));
-                OutputItem::ShellCall(ActionCallItem { id, status, call_id, action })
+                OutputItem::ShellCall(ActionCallItem {
+                    id,
+                    status,
+                    call_id,
+                    action,
+                })
             }
             CallKind::ApplyPatch => {
                 let operation = raw(&PatchOperation::read(payload));
-                OutputItem::ApplyPatchCall(ApplyPatchCallItem { id, status, call_id, operation })
+                OutputItem::ApplyPatchCall(ApplyPatchCallItem {
+                    id,
+                    status,
+                    call_id,
+                    operation,
+                })
             }
             CallKind::ToolSearch => OutputItem::ToolSearchCall(ToolSearchCallItem {
                 id,
@@ -192,7 +242,10 @@ fn exec() -> &'static str {
 
 impl LocalShellAction {
     fn read(arguments: &str) -> Self {
-        Self { kind: "exec", ..serde_json::from_str(arguments).unwrap_or_default() }
+        Self {
+            kind: "exec",
+            ..serde_json::from_str(arguments).unwrap_or_default()
+        }
     }
 }
 
@@ -233,7 +286,11 @@ impl PatchOperation {
         }
         let mut this: Self = serde_json::from_str(arguments)
             .or_else(|_| serde_json::from_str::<Nested>(arguments).map(|nested| nested.operation))
-            .unwrap_or_else(|_| Self { kind: "update_file".into(), path: String::new(), diff: None });
+            .unwrap_or_else(|_| Self {
+                kind: "update_file".into(),
+                path: String::new(),
+                diff: None,
+            });
         match this.kind.as_str() {
             "delete_file" => this.diff = None,
             "create_file" => {}

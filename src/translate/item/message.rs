@@ -16,12 +16,23 @@ pub(in super::super) struct OpenMessage {
 
 impl OpenMessage {
     pub(in super::super) fn open(place: Place, out: &mut Out<'_>) -> Self {
-        let this = Self { place, parts: Vec::new() };
-        out.added(this.place.index, &this.item(ItemStatus::InProgress, Vec::new()));
+        let this = Self {
+            place,
+            parts: Vec::new(),
+        };
+        out.added(
+            this.place.index,
+            &this.item(ItemStatus::InProgress, Vec::new()),
+        );
         this
     }
 
-    pub(in super::super) fn text(&mut self, delta: &str, logprobs: Vec<Logprob>, out: &mut Out<'_>) {
+    pub(in super::super) fn text(
+        &mut self,
+        delta: &str,
+        logprobs: Vec<Logprob>,
+        out: &mut Out<'_>,
+    ) {
         if !matches!(self.parts.last(), Some(ContentPart::OutputText { .. })) {
             self.open_part(
                 ContentPart::OutputText {
@@ -41,7 +52,12 @@ impl OpenMessage {
                 logprobs: &logprobs,
             });
         }
-        if let Some(ContentPart::OutputText { text, logprobs: all, .. }) = self.parts.last_mut() {
+        if let Some(ContentPart::OutputText {
+            text,
+            logprobs: all,
+            ..
+        }) = self.parts.last_mut()
+        {
             text.push_str(delta);
             all.extend(logprobs);
         }
@@ -49,7 +65,12 @@ impl OpenMessage {
 
     pub(in super::super) fn refusal(&mut self, delta: &str, out: &mut Out<'_>) {
         if !matches!(self.parts.last(), Some(ContentPart::Refusal { .. })) {
-            self.open_part(ContentPart::Refusal { refusal: String::new() }, out);
+            self.open_part(
+                ContentPart::Refusal {
+                    refusal: String::new(),
+                },
+                out,
+            );
         }
         let content_index = self.content_index();
         out.emit(&ResponseEvent::RefusalDelta(ContentDelta {
@@ -109,14 +130,21 @@ impl OpenMessage {
     fn close_part(&mut self, out: &mut Out<'_>) {
         let content_index = self.content_index();
         let at = self.place.at();
-        let Some(part) = self.parts.last() else { return };
+        let Some(part) = self.parts.last() else {
+            return;
+        };
         out.emit(&match part {
-            ContentPart::OutputText { text, logprobs, .. } => {
-                ResponseEvent::OutputTextDone { at, content_index, text, logprobs }
-            }
-            ContentPart::Refusal { refusal } => {
-                ResponseEvent::RefusalDone { at, content_index, refusal }
-            }
+            ContentPart::OutputText { text, logprobs, .. } => ResponseEvent::OutputTextDone {
+                at,
+                content_index,
+                text,
+                logprobs,
+            },
+            ContentPart::Refusal { refusal } => ResponseEvent::RefusalDone {
+                at,
+                content_index,
+                refusal,
+            },
         });
         out.emit(&ResponseEvent::ContentPartDone(PartEvent {
             at,

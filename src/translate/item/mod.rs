@@ -29,11 +29,17 @@ impl Out<'_> {
     }
 
     pub(super) fn added(&mut self, output_index: u32, item: &OutputItem) {
-        self.emit(&ResponseEvent::OutputItemAdded(ItemEvent { output_index, item }));
+        self.emit(&ResponseEvent::OutputItemAdded(ItemEvent {
+            output_index,
+            item,
+        }));
     }
 
     pub(super) fn done(&mut self, output_index: u32, item: &OutputItem) {
-        self.emit(&ResponseEvent::OutputItemDone(ItemEvent { output_index, item }));
+        self.emit(&ResponseEvent::OutputItemDone(ItemEvent {
+            output_index,
+            item,
+        }));
     }
 }
 
@@ -46,6 +52,9 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn at(&self) -> At<'_> {
-        At { item_id: &self.id, output_index: self.index }
+        At {
+            item_id: &self.id,
+            output_index: self.index,
+        }
     }
 }

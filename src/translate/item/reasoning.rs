@@ -23,7 +23,12 @@ impl OpenReasoning {
         field: CarryField,
         out: &mut Out<'_>,
     ) -> Self {
-        let this = Self { place, shown, field, text: String::new() };
+        let this = Self {
+            place,
+            shown,
+            field,
+            text: String::new(),
+        };
         let empty = ReasoningItem {
             id: this.place.id.clone(),
             summary: Vec::new(),
@@ -34,12 +39,24 @@ impl OpenReasoning {
         let at = this.place.at();
         match shown {
             Thinking::Summary => {
-                let part = &SummaryPart { text: String::new() };
-                out.emit(&ResponseEvent::SummaryPartAdded(SummaryPartEvent { at, summary_index: 0, part }));
+                let part = &SummaryPart {
+                    text: String::new(),
+                };
+                out.emit(&ResponseEvent::SummaryPartAdded(SummaryPartEvent {
+                    at,
+                    summary_index: 0,
+                    part,
+                }));
             }
             Thinking::Content => {
-                let part = Part::Reasoning(&ReasoningPart { text: String::new() });
-                out.emit(&ResponseEvent::ContentPartAdded(PartEvent { at, content_index: 0, part }));
+                let part = Part::Reasoning(&ReasoningPart {
+                    text: String::new(),
+                });
+                out.emit(&ResponseEvent::ContentPartAdded(PartEvent {
+                    at,
+                    content_index: 0,
+                    part,
+                }));
             }
             Thinking::Hidden => {}
         }
@@ -50,31 +67,66 @@ impl OpenReasoning {
         let at = self.place.at();
         match self.shown {
             Thinking::Summary => {
-                out.emit(&ResponseEvent::SummaryTextDelta { at, summary_index: 0, delta });
+                out.emit(&ResponseEvent::SummaryTextDelta {
+                    at,
+                    summary_index: 0,
+                    delta,
+                });
             }
             Thinking::Content => {
-                out.emit(&ResponseEvent::ReasoningTextDelta(ContentDelta { at, content_index: 0, delta }));
+                out.emit(&ResponseEvent::ReasoningTextDelta(ContentDelta {
+                    at,
+                    content_index: 0,
+                    delta,
+                }));
             }
             Thinking::Hidden => {}
         }
         self.text.push_str(delta);
     }
 
-    pub(in super::super) fn close(self, seal: Option<&dyn Seal>, out: &mut Out<'_>) -> (u32, OutputItem) {
-        let Self { place, shown, field, text } = self;
+    pub(in super::super) fn close(
+        self,
+        seal: Option<&dyn Seal>,
+        out: &mut Out<'_>,
+    ) -> (u32, OutputItem) {
+        let Self {
+            place,
+            shown,
+            field,
+            text,
+        } = self;
         let at = place.at();
         let mut summary = Vec::new();
         let mut content = None;
-        let encrypted_content = seal.map(|seal| Carry { field, text: text.clone() }.seal(seal));
+        let encrypted_content = seal.map(|seal| {
+            Carry {
+                field,
+                text: text.clone(),
+            }
+            .seal(seal)
+        });
         match shown {
             Thinking::Summary => {
-                out.emit(&ResponseEvent::SummaryTextDone { at, summary_index: 0, text: &text });
+                out.emit(&ResponseEvent::SummaryTextDone {
+                    at,
+                    summary_index: 0,
+                    text: &text,
+                });
                 let part = SummaryPart { text };
-                out.emit(&ResponseEvent::SummaryPartDone(SummaryPartEvent { at, summary_index: 0, part: &part }));
+                out.emit(&ResponseEvent::SummaryPartDone(SummaryPartEvent {
+                    at,
+                    summary_index: 0,
+                    part: &part,
+                }));
                 summary.push(part);
             }
             Thinking::Content => {
-                out.emit(&ResponseEvent::ReasoningTextDone { at, content_index: 0, text: &text });
+                out.emit(&ResponseEvent::ReasoningTextDone {
+                    at,
+                    content_index: 0,
+                    text: &text,
+                });
                 let part = ReasoningPart { text };
                 out.emit(&ResponseEvent::ContentPartDone(PartEvent {
                     at,
@@ -86,8 +138,12 @@ impl OpenReasoning {
             Thinking::Hidden => {}
         }
         let index = place.index;
-        let item =
-            OutputItem::Reasoning(ReasoningItem { id: place.id, summary, content, encrypted_content });
+        let item = OutputItem::Reasoning(ReasoningItem {
+            id: place.id,
+            summary,
+            content,
+            encrypted_content,
+        });
         out.done(index, &item);
         (index, item)
     }

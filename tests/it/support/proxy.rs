@@ -96,11 +96,11 @@ impl ProxyBuilder {
             "listening on http://",
             Duration::from_secs(20),
         );
+        // The log line may go on, as text or as JSON.
         let address = rest
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+            .split(|c: char| !c.is_ascii_digit() && !".:".contains(c))
+            .next();
+        let address = address.unwrap_or_default().to_owned();
         Proxy {
             process,
             address,
@@ -117,6 +117,7 @@ fn clean_environment(command: &mut Command, home: &Path) {
         }
     }
     command
+        .env("HOME", home)
         .env("XDG_STATE_HOME", home)
         .env("XDG_CONFIG_HOME", home)
         .current_dir(home);

@@ -9,6 +9,7 @@
 )]
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -183,6 +184,8 @@ impl Codex {
         let create = |name| File::create(folder.join(name)).expect("an output file for Codex");
         let mut child = Command::new(&self.binary)
             .args(["exec", "--json", "--skip-git-repo-check"])
+            // Fetched from the network at every start.
+            .args(["--disable", "plugins"])
             .arg("--dangerously-bypass-approvals-and-sandbox")
             .args(&self.args)
             .arg(prompt)
@@ -292,8 +295,10 @@ impl CodexRun {
 fn model(python: &Path) -> PathBuf {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
     let folder = MODEL.get_or_init(|| {
-        let source = include_str!("../../real/tiny_model.py");
-        installed("model", source, |folder| {
+        let mut made_by = DefaultHasher::new();
+        include_str!("../../real/tiny_model.py").hash(&mut made_by);
+        let stamp = format!("tiny model {:016x}", made_by.finish());
+        installed("model", &stamp, |folder| {
             run(Command::new(python)
                 .arg(script("tiny_model.py"))
                 .arg(folder.join("tiny.gguf")));
@@ -353,11 +358,7 @@ fn installed(name: &str, stamp: &str, install: impl FnOnce(&Path)) -> PathBuf {
     if fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp) {
         return folder;
     }
-    say(&format!(
-        "installing into {}: {}",
-        folder.display(),
-        stamp.lines().next().unwrap_or_default()
-    ));
+    say(&format!("installing into {}: {stamp}", folder.display()));
     if folder.exists() {
         fs::remove_dir_all(&folder).expect("the outdated folder is removed");
     }

@@ -1,0 +1,8 @@
+//! Tests of the pure core, and of the tree's own rules: no process, no network.
+
+mod chunking;
+mod golden;
+mod lowering;
+mod properties;
+mod support;
+mod tidy;
