@@ -83,9 +83,9 @@ pub struct Delta<'a> {
     /// Thinking, by its other name.
     #[serde(default)]
     pub reasoning: Option<TextOr<'a, ReasoningObject<'a>>>,
-    /// Thinking in parts.
-    #[serde(default)]
-    pub reasoning_details: Option<Vec<ReasoningDetail<'a>>>,
+    /// Thinking in parts, each unread: see [`ReasoningDetail`].
+    #[serde(default, borrow)]
+    pub reasoning_details: Option<Vec<&'a RawValue>>,
     /// What the model says when it declines.
     #[serde(default)]
     pub refusal: Option<Text<'a>>,
@@ -152,6 +152,9 @@ pub struct ToolCall<'a> {
     /// What is called, and with what.
     #[serde(default)]
     pub function: Option<Function<'a>>,
+    /// What the upstream wants back with the call: Gemini's signature of a thought.
+    #[serde(default, borrow)]
+    pub extra_content: Option<&'a RawValue>,
     /// The same for a freeform tool, at upstreams that have them.
     #[serde(default)]
     pub custom: Option<CustomCall<'a>>,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Message<'a> {
     /// The application's word.
@@ -36,26 +36,26 @@ pub enum Message<'a> {
 }
 
 /// What the model said in one turn.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Assistant<'a> {
     /// Its text; null beside calls, where it said nothing.
     pub content: Option<Cow<'a, str>>,
-    /// What it said when it declined.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<Cow<'a, str>>,
     /// Its thinking, by the name that most upstreams use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<Cow<'a, str>>,
     /// Its thinking, by the name that the others use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<Cow<'a, str>>,
+    /// Its thinking in parts, as the upstream gave them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasoning_details: Vec<Box<RawValue>>,
     /// Its calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall<'a>>,
 }
 
 /// Text, or text and other parts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Content<'a> {
     /// Text.
@@ -90,22 +90,8 @@ pub enum Part<'a> {
     },
 }
 
-impl PartialEq for Part<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Text { text: a }, Self::Text { text: b }) => a == b,
-            (Self::ImageUrl { image_url: a }, Self::ImageUrl { image_url: b }) => a == b,
-            (Self::File { file: a }, Self::File { file: b }) => a == b,
-            (Self::InputAudio { input_audio: a }, Self::InputAudio { input_audio: b }) => {
-                a.get() == b.get()
-            }
-            _ => false,
-        }
-    }
-}
-
 /// A picture.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ImageUrl<'a> {
     /// `https:` or `data:` URL.
     pub url: Cow<'a, str>,
@@ -115,7 +101,7 @@ pub struct ImageUrl<'a> {
 }
 
 /// A file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct File<'a> {
     /// A data URL.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +115,7 @@ pub struct File<'a> {
 }
 
 /// A call that the model made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ToolCall<'a> {
     /// Its id.
     pub id: Cow<'a, str>,
@@ -138,6 +124,9 @@ pub struct ToolCall<'a> {
     pub kind: FunctionTag,
     /// What was called, and with what.
     pub function: Function<'a>,
+    /// What the upstream attached to the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_content: Option<Box<RawValue>>,
 }
 
 /// The one kind of tool that every upstream knows.
@@ -150,7 +139,7 @@ pub enum FunctionTag {
 }
 
 /// What was called, and with what.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Function<'a> {
     /// The function's name.
     pub name: Cow<'a, str>,

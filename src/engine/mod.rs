@@ -4,8 +4,6 @@ mod catalog;
 mod route;
 mod run;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::content::{Content, Part};
+use super::request::{ReasoningOptions, TextOptions};
 use crate::json::{Text, TextOr};
 
 /// One item of the conversation that a client sends.
@@ -32,6 +33,8 @@ pub enum InputItem<'a> {
         /// What it says.
         content: Content<'a>,
     },
+    /// `configuration_update`: settings from here on.
+    Configuration(Configuration<'a>),
     /// `compaction`: a sealed summary of what came before.
     Compaction(Option<Text<'a>>),
     /// `item_reference`: the id of a stored item.
@@ -133,6 +136,15 @@ pub struct ToolsItem<'a> {
     pub call_id: Option<Text<'a>>,
 }
 
+/// Settings that change in the middle of a conversation.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration<'a> {
+    /// Effort of the thinking.
+    pub reasoning: Option<ReasoningOptions<'a>>,
+    /// Format of the text.
+    pub text: Option<TextOptions<'a>>,
+}
+
 /// All keys that any item has; serde's tagged enums cannot hold a `RawValue`.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
@@ -169,6 +181,10 @@ struct ItemFields<'a> {
     tools: Option<Vec<&'a RawValue>>,
     #[serde(default)]
     author: Option<Text<'a>>,
+    #[serde(default)]
+    reasoning: Option<ReasoningOptions<'a>>,
+    #[serde(default)]
+    text: Option<TextOr<'a, TextOptions<'a>>>,
 }
 
 impl<'a> TryFrom<ItemFields<'a>> for InputItem<'a> {
@@ -205,6 +221,13 @@ impl<'a> TryFrom<ItemFields<'a>> for InputItem<'a> {
                 author: fields.author,
                 content: fields.content.unwrap_or_else(|| TextOr::List(Vec::new())),
             },
+            "configuration_update" => Self::Configuration(Configuration {
+                reasoning: fields.reasoning,
+                text: match fields.text {
+                    Some(TextOr::One(text)) => Some(*text),
+                    _ => None,
+                },
+            }),
             "compaction" | "context_compaction" => Self::Compaction(fields.encrypted_content),
             "item_reference" => Self::Reference(fields.id),
             _ => Self::Other(kind),

@@ -1,10 +1,12 @@
 //! What an upstream says, freed of how it says it.
 
+use serde_json::value::RawValue;
+
 use super::carry::CarryField;
 use crate::responses::item::{Annotation, Logprob};
 
 /// One step of an upstream's answer. No upstream's habits are left at this point.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum ChatEvent<'a> {
     /// More text.
     Text {
@@ -20,6 +22,8 @@ pub enum ChatEvent<'a> {
         /// How it was given.
         field: CarryField,
     },
+    /// A part of `reasoning_details`, or a fragment of one, to be given back some day.
+    ReasoningDetail(&'a RawValue),
     /// More of a refusal; never empty.
     Refusal(&'a str),
     /// A citation.
@@ -32,6 +36,8 @@ pub enum ChatEvent<'a> {
         call_id: Option<&'a str>,
         /// The function's name, as the upstream knows it.
         name: &'a str,
+        /// What the upstream attached to it, to be given back some day.
+        extra: Option<&'a RawValue>,
     },
     /// More of a call's arguments; never empty.
     CallArguments {

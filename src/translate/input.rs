@@ -202,6 +202,8 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 let text = self.text_of(content);
                 self.push_user(format!("Message from agent {from}:\n{text}"));
             }
+            // Read before the conversation was.
+            InputItem::Configuration(_) => {}
             InputItem::Compaction(sealed) => self.compacted(sealed.as_deref())?,
             InputItem::Reference(id) => return self.referred(id.as_deref(), n),
             InputItem::Other(kind) => self.notes.push(Note::ItemLeftOut(kind.to_string())),
@@ -238,10 +240,9 @@ impl<'a, 'c> Conversation<'a, 'c> {
         };
         let text = self.text_of(TextOr::List(plain));
         if !text.is_empty() {
-            self.turn.reasoning.push(Carry {
-                field: CarryField::ReasoningContent,
-                text,
-            });
+            self.turn
+                .reasoning
+                .push(Carry::plain(CarryField::ReasoningContent, text));
         } else if opened.is_some() {
             self.notes.push(Note::SealIgnored);
         }
@@ -266,6 +267,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 name: Cow::Owned(name),
                 arguments,
             },
+            extra_content: None,
         });
     }
 
@@ -361,6 +363,12 @@ impl<'a, 'c> Conversation<'a, 'c> {
         if turn.is_empty() {
             return;
         }
+        if turn.text.is_empty() && turn.calls.is_empty() {
+            // Strict servers refuse a message that says nothing and calls nothing.
+            self.notes
+                .push(Note::ItemLeftOut("reasoning without an answer".into()));
+            return;
+        }
         let ids: Vec<Cow<'a, str>> = turn.calls.iter().map(|call| call.id.clone()).collect();
         let message = self.assistant(turn);
         self.messages.push(Message::Assistant(message));
@@ -392,38 +400,56 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.push_pictures(pictures);
     }
 
+    /// Under what name a turn's thinking goes back, if it does.
+    fn field_back(&self, first: &Carry) -> Option<CarryField> {
+        match self.profile.reasoning_back {
+            ReasoningBack::AsReceived => Some(first.field),
+            ReasoningBack::ReasoningContent => Some(CarryField::ReasoningContent),
+            ReasoningBack::Reasoning => Some(CarryField::Reasoning),
+            ReasoningBack::ThinkTags => Some(CarryField::ThinkTags),
+            ReasoningBack::Drop => None,
+        }
+    }
+
     fn assistant(&self, turn: ModelTurn<'a>) -> Assistant<'a> {
         let mut message = Assistant {
             tool_calls: turn.calls,
             ..Assistant::default()
         };
         let mut text = turn.text;
-        if let Some(first) = turn.reasoning.first() {
-            let field = match self.profile.reasoning_back {
-                ReasoningBack::AsReceived => Some(first.field),
-                ReasoningBack::ReasoningContent => Some(CarryField::ReasoningContent),
-                ReasoningBack::Reasoning => Some(CarryField::Reasoning),
-                ReasoningBack::ThinkTags => Some(CarryField::ThinkTags),
-                ReasoningBack::Drop => None,
-            };
-            let thought = turn
-                .reasoning
-                .iter()
-                .map(|carry| carry.text.as_str())
-                .collect::<Vec<_>>()
-                .join(GAP);
-            match field {
-                Some(CarryField::ReasoningContent) => {
-                    message.reasoning_content = Some(Cow::Owned(thought));
+        let field = turn
+            .reasoning
+            .first()
+            .and_then(|first| self.field_back(first));
+        let thoughts = turn.reasoning.iter().map(|carry| carry.text.as_str());
+        let thought = thoughts
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(GAP);
+        match field {
+            Some(CarryField::ReasoningContent) if !thought.is_empty() => {
+                message.reasoning_content = Some(Cow::Owned(thought));
+            }
+            Some(CarryField::Reasoning) if !thought.is_empty() => {
+                message.reasoning = Some(Cow::Owned(thought));
+            }
+            Some(CarryField::ThinkTags) if !thought.is_empty() => {
+                let said = join(text, GAP);
+                text = vec![Cow::Owned(format!(
+                    "<think>\n{thought}\n</think>{GAP}{said}"
+                ))];
+            }
+            _ => {}
+        }
+        for carry in turn.reasoning {
+            if field == Some(CarryField::Reasoning) {
+                message.reasoning_details.extend(carry.details);
+            }
+            for (id, extra) in carry.extras {
+                let call = message.tool_calls.iter_mut().find(|call| call.id == id);
+                if let Some(call) = call {
+                    call.extra_content = Some(extra);
                 }
-                Some(CarryField::Reasoning) => message.reasoning = Some(Cow::Owned(thought)),
-                Some(CarryField::ThinkTags) => {
-                    let said = join(text, GAP);
-                    text = vec![Cow::Owned(format!(
-                        "<think>\n{thought}\n</think>{GAP}{said}"
-                    ))];
-                }
-                None => {}
             }
         }
         message.content = match (text.is_empty(), message.tool_calls.is_empty()) {

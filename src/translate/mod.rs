@@ -15,6 +15,7 @@
 //! time are handed in, habits are [`crate::profile::Profile`] fields.
 
 mod carry;
+mod details;
 mod event;
 pub mod fault;
 mod format;

@@ -116,6 +116,9 @@ impl Normalizer {
         logprobs: Vec<chunk::Logprob<'_>>,
         each: &mut impl FnMut(ChatEvent<'_>),
     ) {
+        for detail in delta.reasoning_details.iter().flatten() {
+            each(ChatEvent::ReasoningDetail(detail));
+        }
         if let Some((text, field)) = reasoning_of(&delta) {
             if !std::mem::replace(&mut self.saw_reasoning_key, true) {
                 self.think.disable();
@@ -227,11 +230,12 @@ fn reasoning_of<'d>(delta: &'d Delta<'_>) -> Option<(Cow<'d, str>, CarryField)> 
     if let Some(text) = text.filter(|text| !text.is_empty()) {
         return Some((Cow::Borrowed(&**text), CarryField::Reasoning));
     }
-    let text: String = delta
-        .reasoning_details
-        .iter()
-        .flatten()
-        .filter_map(detail_text)
+    let details = delta.reasoning_details.iter().flatten();
+    let text: String = details
+        .filter_map(|raw| {
+            let detail: ReasoningDetail<'_> = serde_json::from_str(raw.get()).ok()?;
+            detail_text(&detail).map(str::to_owned)
+        })
         .collect();
     (!text.is_empty()).then_some((Cow::Owned(text), CarryField::Reasoning))
 }

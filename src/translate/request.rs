@@ -49,6 +49,7 @@ pub fn lower<'a>(
 ) -> Result<Lowered<'a>, ErrorObject> {
     let mut notes = Vec::new();
     let items = take_input(&mut request)?;
+    reconfigure(&mut request, &items);
     let mut lowering = Lowering::new(options.profile);
     lowering.add_all(
         request.tools.as_deref().unwrap_or_default(),
@@ -93,6 +94,21 @@ pub fn lower<'a>(
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
     Ok(Lowered { chat, tools, notes })
+}
+
+/// The last settings that the conversation makes are those of the next turn.
+fn reconfigure<'a>(request: &mut CreateResponse<'a>, items: &[InputItem<'a>]) {
+    for item in items {
+        let InputItem::Configuration(update) = item else {
+            continue;
+        };
+        if let Some(effort) = update.reasoning.as_ref().and_then(|new| new.effort.clone()) {
+            request.reasoning.get_or_insert_default().effort = Some(effort);
+        }
+        if let Some(format) = update.text.as_ref().and_then(|new| new.format) {
+            request.text.get_or_insert_default().format = Some(format);
+        }
+    }
 }
 
 fn take_input<'a>(request: &mut CreateResponse<'a>) -> Result<Vec<InputItem<'a>>, ErrorObject> {

@@ -1,1 +1,92 @@
+//! Turns that need a seal: what an upstream wants back must be in it.
 
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::profile::Profile;
+use crate::responses::response::{Echo, Head};
+
+/// Keeps what it is given to seal.
+#[derive(Default)]
+struct Witness(Mutex<Vec<Value>>);
+
+impl Seal for Witness {
+    fn seal(&self, plain: &[u8]) -> String {
+        let mut seen = self.0.lock().unwrap();
+        seen.push(serde_json::from_slice(plain).unwrap());
+        format!("sealed{}", seen.len())
+    }
+
+    fn open(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// What is sealed while an upstream says these deltas, and the kinds of items that come out.
+fn sealed(deltas: &[Value]) -> (Vec<Value>, Vec<String>) {
+    let witness = Arc::new(Witness::default());
+    let context = TurnContext {
+        head: Head {
+            id: "resp_0".into(),
+            created_at: 1,
+            model: "m".into(),
+            echo: Echo::default(),
+        },
+        tools: ToolMap::default(),
+        thinking: Thinking::Summary,
+        seal: Some(witness.clone()),
+    };
+    let limits = Limits {
+        event_bytes: 1 << 20,
+        answer_bytes: 1 << 20,
+    };
+    let mut pipeline = Pipeline::start(context, &Profile::default(), false, limits, &mut Ignore);
+    for delta in deltas {
+        let chunk = json!({"choices": [{"delta": delta}]});
+        pipeline.push(format!("data: {chunk}\n\n").as_bytes(), &mut Ignore);
+    }
+    pipeline.push(b"data: [DONE]\n\n", &mut Ignore);
+    let (outcome, _) = pipeline.finish(None, 1, 0, &mut Ignore);
+    let items = serde_json::to_value(&outcome.output).unwrap();
+    let kinds = items
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["type"].as_str().unwrap().to_owned());
+    let seen = witness.0.lock().unwrap().clone();
+    (seen, kinds.collect())
+}
+
+#[test]
+fn fragments_of_details_are_put_together() {
+    let detail = |text: &str| json!({"reasoning": text, "reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0, "signature": null}]});
+    let (seen, kinds) = sealed(&[
+        detail("a"),
+        detail("b\"é"),
+        json!({"reasoning_details": [{"type": "reasoning.text", "index": 0, "signature": "sig"}]}),
+        json!({"reasoning_details": [{"type": "reasoning.encrypted", "index": 1, "data": "zz"}]}),
+        json!({"content": "done"}),
+    ]);
+    assert_eq!(kinds, ["reasoning", "message"]);
+    assert_eq!(
+        seen,
+        [json!({"f": "r", "t": "ab\"é", "d": [
+            {"type": "reasoning.text", "text": "ab\"é", "index": 0, "signature": "sig"},
+            {"type": "reasoning.encrypted", "index": 1, "data": "zz"},
+        ]})]
+    );
+}
+
+#[test]
+fn a_calls_signature_is_sealed_before_the_call() {
+    let extra = json!({"google": {"thought_signature": "s"}});
+    let call = json!({"tool_calls": [{"id": "a", "extra_content": extra, "function": {"name": "f", "arguments": "{}"}}]});
+    let (seen, kinds) = sealed(&[call.clone()]);
+    assert_eq!(kinds, ["reasoning", "function_call"]);
+    assert_eq!(seen, [json!({"f": "r", "x": [["a", extra]]})]);
+    let (seen, kinds) = sealed(&[json!({"reasoning_content": "hm"}), call]);
+    assert_eq!(kinds, ["reasoning", "function_call"]);
+    assert_eq!(seen, [json!({"f": "rc", "t": "hm", "x": [["a", extra]]})]);
+}

@@ -12,6 +12,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use super::event::ChatEvent;
 use crate::chat::chunk::{CustomCall, Function, ToolCall};
 use crate::json::Text;
@@ -45,6 +47,7 @@ struct Fragment<'a> {
     id: Option<Text<'a>>,
     name: Option<Text<'a>>,
     arguments: Cow<'a, str>,
+    extra: Option<&'a RawValue>,
 }
 
 impl ToolCalls {
@@ -68,6 +71,7 @@ impl ToolCalls {
                 id: raw.id,
                 name,
                 arguments,
+                extra: raw.extra_content.filter(|raw| raw.get() != "null"),
             },
             each,
         );
@@ -86,6 +90,7 @@ impl ToolCalls {
                 id: None,
                 name: function.name,
                 arguments,
+                extra: None,
             },
             each,
         );
@@ -132,7 +137,7 @@ impl ToolCalls {
             call.name = name.to_string();
         }
         if call.slot.is_none() && !call.name.is_empty() {
-            call.announce(self.announced, each);
+            call.announce(self.announced, fragment.extra, each);
             self.announced += 1;
         }
         call.push(&fragment.arguments, each);
@@ -186,13 +191,19 @@ impl Call {
         (**name != self.name || whole) && !(repeats && whole)
     }
 
-    fn announce(&mut self, slot: usize, each: &mut impl FnMut(ChatEvent<'_>)) {
+    fn announce(
+        &mut self,
+        slot: usize,
+        extra: Option<&RawValue>,
+        each: &mut impl FnMut(ChatEvent<'_>),
+    ) {
         self.slot = Some(slot);
         let call_id = (!self.id.is_empty()).then_some(self.id.as_str());
         each(ChatEvent::CallStart {
             slot,
             call_id,
             name: &self.name,
+            extra,
         });
         let held = std::mem::take(&mut self.held);
         if !held.is_empty() {

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::carry::{CarryField, Seal};
+use super::carry::{Carried, CarryField, Seal};
 use super::event::{ChatEvent, FinishReason};
 use super::item::call::{OpenCall, prefix};
 use super::item::message::OpenMessage;
@@ -113,6 +113,8 @@ pub struct Turn {
     blank: String,
     /// Citations that came before their text.
     annotations: Vec<Annotation>,
+    /// What the upstream wants back, for the next item that can hold it.
+    carried: Carried,
     written: usize,
 }
 
@@ -135,6 +137,7 @@ impl Turn {
             output: Vec::new(),
             blank: String::new(),
             annotations: Vec::new(),
+            carried: Carried::default(),
             written: 0,
         };
         for kind in ["response.created", "response.in_progress"] {
@@ -172,13 +175,28 @@ impl Turn {
         match event {
             ChatEvent::Text { text, logprobs } => self.text(text, logprobs, sink),
             ChatEvent::Reasoning { text, field } => self.reasoning(text, field, sink),
+            ChatEvent::ReasoningDetail(raw) => {
+                // Without a seal there is no way back for it.
+                if self.context.seal.is_some() {
+                    self.carried.details.push(raw);
+                }
+            }
             ChatEvent::Refusal(text) => self.refusal(text, sink),
             ChatEvent::Annotation(annotation) => self.annotation(annotation, sink),
             ChatEvent::CallStart {
                 slot,
                 call_id,
                 name,
-            } => self.call_start(slot, call_id, name, sink),
+                extra,
+            } => {
+                let call_id = self.unique_call_id(slot, call_id);
+                if let (Some(extra), Some(_)) = (extra, &self.context.seal) {
+                    self.carried
+                        .extras
+                        .push((call_id.clone(), extra.to_owned()));
+                }
+                self.call_start(slot, call_id, name, sink);
+            }
             ChatEvent::CallArguments { slot, text } => {
                 self.written += text.len();
                 let mut out = Out {
@@ -319,16 +337,12 @@ impl Turn {
         self.annotations.extend(left);
     }
 
-    fn call_start(&mut self, slot: usize, call_id: Option<&str>, name: &str, sink: &mut dyn Sink) {
+    fn call_start(&mut self, slot: usize, call_id: String, name: &str, sink: &mut dyn Sink) {
         self.blank.clear();
         self.close_open(ItemStatus::Completed, sink);
+        self.show_carried(sink);
         let origin = self.context.tools.raise(name);
         let place = self.place(prefix(origin.kind));
-        // Clients tell calls apart by this id, so it must be there and be unlike the others.
-        let call_id = match call_id {
-            Some(id) if !self.call_ids.iter().any(|known| known == id) => id.to_owned(),
-            _ => format!("call_{}{slot:04x}", self.suffix()),
-        };
         self.call_ids.push(call_id.clone());
         let call = OpenCall::open(place, call_id, origin, &mut self.out(sink));
         if self.calls.len() <= slot {
@@ -339,9 +353,34 @@ impl Turn {
         }
     }
 
+    /// Clients tell calls apart by this id, so it must be there and be unlike the others.
+    fn unique_call_id(&self, slot: usize, call_id: Option<&str>) -> String {
+        match call_id {
+            Some(id) if !self.call_ids.iter().any(|known| known == id) => id.to_owned(),
+            _ => format!("call_{}{slot:04x}", self.suffix()),
+        }
+    }
+
+    /// Gives what the upstream wants back an item of its own, where no thinking was open to hold it.
+    fn show_carried(&mut self, sink: &mut dyn Sink) {
+        if self.carried.is_empty() {
+            return;
+        }
+        let place = self.place("rs");
+        let mut out = Out {
+            sequence: &mut self.sequence,
+            sink,
+        };
+        let item = OpenReasoning::open(place, Thinking::Hidden, CarryField::Reasoning, &mut out);
+        let seal = self.context.seal.as_deref();
+        self.output
+            .push(item.close(seal, &mut self.carried, &mut out));
+    }
+
     fn open_message(&mut self, sink: &mut dyn Sink) {
         if !matches!(self.open, Open::Message(_)) {
             self.close_open(ItemStatus::Completed, sink);
+            self.show_carried(sink);
             let place = self.place("msg");
             self.open = Open::Message(OpenMessage::open(place, &mut self.out(sink)));
         }
@@ -358,8 +397,11 @@ impl Turn {
             Open::Nothing => {}
             Open::Message(message) => self.output.push(message.close(status, &mut out)),
             Open::Reasoning(reasoning) => {
-                self.output
-                    .push(reasoning.close(self.context.seal.as_deref(), &mut out));
+                self.output.push(reasoning.close(
+                    self.context.seal.as_deref(),
+                    &mut self.carried,
+                    &mut out,
+                ));
             }
         }
     }
@@ -400,6 +442,7 @@ impl Turn {
             }
         }
         self.close_open(last, sink);
+        self.show_carried(sink);
         let mut out = Out {
             sequence: &mut self.sequence,
             sink,

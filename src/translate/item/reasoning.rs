@@ -4,7 +4,7 @@ use super::{Out, Place};
 use crate::responses::event::{ContentDelta, Part, PartEvent, SummaryPartEvent};
 use crate::responses::item::{ReasoningItem, ReasoningPart, SummaryPart};
 use crate::responses::{OutputItem, ResponseEvent};
-use crate::translate::carry::{Carry, CarryField, Seal};
+use crate::translate::carry::{Carried, CarryField, Seal};
 use crate::translate::turn::Thinking;
 
 /// Thinking that is open, with its one part.
@@ -85,9 +85,11 @@ impl OpenReasoning {
         self.text.push_str(delta);
     }
 
+    /// Closes it. What the upstream wants back beside the text is sealed with it.
     pub(in super::super) fn close(
         self,
         seal: Option<&dyn Seal>,
+        carried: &mut Carried,
         out: &mut Out<'_>,
     ) -> (u32, OutputItem) {
         let Self {
@@ -99,13 +101,7 @@ impl OpenReasoning {
         let at = place.at();
         let mut summary = Vec::new();
         let mut content = None;
-        let encrypted_content = seal.map(|seal| {
-            Carry {
-                field,
-                text: text.clone(),
-            }
-            .seal(seal)
-        });
+        let encrypted_content = seal.map(|seal| carried.take(field, text.clone()).seal(seal));
         match shown {
             Thinking::Summary => {
                 out.emit(&ResponseEvent::SummaryTextDone {

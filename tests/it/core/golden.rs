@@ -5,9 +5,9 @@ use std::fmt::Write;
 use antiphon::translate::ToolMap;
 use serde_json::Value;
 
+use super::support::{profile_of, recordings, root, run};
 use crate::grammar;
 use crate::support::events::{SseEvent, parse};
-use super::support::{profile_of, recordings, root, run};
 
 #[test]
 fn each_recorded_stream_gives_the_events_of_its_snapshot() {
@@ -32,7 +32,9 @@ fn snapshot(path: &std::path::Path) {
     let out = run(&[&bytes], &profile_of(path), ToolMap::default());
     let events = parse(&out);
     grammar::check(&events);
-    let name = path.strip_prefix(root().join("tests/fixtures/chat")).expect("below the fixtures");
+    let name = path
+        .strip_prefix(root().join("tests/fixtures/chat"))
+        .expect("below the fixtures");
     let name = name.to_string_lossy().replace(['/', '\\'], "__");
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name, render(&events));
@@ -45,10 +47,16 @@ fn render(events: &[SseEvent]) -> String {
     let mut run: Option<(String, usize)> = None;
     for event in events {
         let data = &event.data;
-        let kind = data["type"].as_str().unwrap_or_default().trim_start_matches("response.");
+        let kind = data["type"]
+            .as_str()
+            .unwrap_or_default()
+            .trim_start_matches("response.");
         if let (true, Some(delta)) = (kind.ends_with(".delta"), data["delta"].as_str()) {
             let label = format!("{} {kind}", data["output_index"]);
-            let delta = delta.replace('\\', "\\\\").replace('\n', "\\n").replace('|', "\\|");
+            let delta = delta
+                .replace('\\', "\\\\")
+                .replace('\n', "\\n")
+                .replace('|', "\\|");
             match &mut run {
                 Some((last, count)) if *last == label && *count < 200 => {
                     *count += 1;
@@ -91,7 +99,13 @@ fn line(kind: &str, data: &Value) -> String {
         Some(item) => format!("{index} {kind} {item}"),
         None => {
             let mut rest = data.clone();
-            for key in ["type", "sequence_number", "item_id", "output_index", "content_index"] {
+            for key in [
+                "type",
+                "sequence_number",
+                "item_id",
+                "output_index",
+                "content_index",
+            ] {
                 if let Some(rest) = rest.as_object_mut() {
                     rest.remove(key);
                 }

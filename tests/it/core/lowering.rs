@@ -23,7 +23,12 @@ impl Seal for Backwards {
 fn chat_with(request: &Value, profile: &Profile) -> Value {
     let body = request.to_string();
     let request = CreateResponse::parse(body.as_bytes()).expect("a request reads");
-    let options = LoweringOptions { profile, model: "m", effort: None, seal: &Backwards };
+    let options = LoweringOptions {
+        profile,
+        model: "m",
+        effort: None,
+        seal: &Backwards,
+    };
     let lowered = lower(request, &options).expect("a request lowers");
     serde_json::to_value(&lowered.chat).expect("a chat request writes")
 }
@@ -79,24 +84,42 @@ fn what_the_model_said_in_one_turn_is_one_message_with_its_outputs_behind_it() {
         user("next"),
     ]);
     let chat = chat(items, json!({}));
-    assert_eq!(shape(&chat), ["user", "assistant [a b]", "tool a", "tool b", "user"]);
+    assert_eq!(
+        shape(&chat),
+        ["user", "assistant [a b]", "tool a", "tool b", "user"]
+    );
     let said = &chat["messages"][1];
     assert_eq!(said["content"], "both");
     assert_eq!(said["reasoning_content"], "r1\n\nr2");
-    assert_eq!(said["tool_calls"][0]["function"], json!({"name": "f", "arguments": "{\"a\":1}"}));
+    assert_eq!(
+        said["tool_calls"][0]["function"],
+        json!({"name": "f", "arguments": "{\"a\":1}"})
+    );
 }
 
 #[test]
 fn call_and_output_by_turns_are_turns() {
-    let items = json!([user("go"), call("a"), output("a", "1"), call("b"), output("b", "2")]);
+    let items = json!([
+        user("go"),
+        call("a"),
+        output("a", "1"),
+        call("b"),
+        output("b", "2")
+    ]);
     let shape = shape(&chat(items, json!({})));
-    assert_eq!(shape, ["user", "assistant [a]", "tool a", "assistant [b]", "tool b"]);
+    assert_eq!(
+        shape,
+        ["user", "assistant [a]", "tool a", "assistant [b]", "tool b"]
+    );
 }
 
 #[test]
 fn whatever_comes_between_a_call_and_its_output_comes_after_both() {
     let items = json!([user("go"), call("a"), {"role": "developer", "content": "hm"}, user("hurry"), output("a", "1")]);
-    assert_eq!(shape(&chat(items, json!({}))), ["user", "assistant [a]", "tool a", "user", "user"]);
+    assert_eq!(
+        shape(&chat(items, json!({}))),
+        ["user", "assistant [a]", "tool a", "user", "user"]
+    );
 }
 
 #[test]
@@ -104,12 +127,22 @@ fn a_call_without_an_output_gets_one_and_an_output_without_a_call_becomes_text()
     let items = json!([user("go"), call("a"), output("lost", "forty-two")]);
     let chat = chat(items, json!({}));
     assert_eq!(shape(&chat), ["user", "assistant [a]", "tool a", "user"]);
-    assert!(chat["messages"][3]["content"].as_str().is_some_and(|text| text.contains("forty-two")));
+    assert!(
+        chat["messages"][3]["content"]
+            .as_str()
+            .is_some_and(|text| text.contains("forty-two"))
+    );
 }
 
 #[test]
 fn calls_with_the_same_id_keep_their_own_outputs() {
-    let items = json!([user("go"), call("a"), output("a", "1"), call("a"), output("a", "2")]);
+    let items = json!([
+        user("go"),
+        call("a"),
+        output("a", "1"),
+        call("a"),
+        output("a", "2")
+    ]);
     let chat = chat(items, json!({}));
     assert_eq!(chat["messages"][2]["content"], "1");
     assert_eq!(chat["messages"][4]["content"], "2");
@@ -126,7 +159,10 @@ fn there_is_one_system_message_and_it_is_in_front() {
     let generic = chat(items.clone(), json!({"instructions": "A"}));
     assert_eq!(shape(&generic), ["system", "user", "user"]);
     assert_eq!(generic["messages"][0]["content"], "A\n\nB\n\nC\n\nD");
-    assert_eq!(generic["messages"][2]["content"], "<developer>\nE\n</developer>");
+    assert_eq!(
+        generic["messages"][2]["content"],
+        "<developer>\nE\n</developer>"
+    );
     let openai = chat_with(&json!({"model": "x", "input": items}), &profile("openai"));
     assert_eq!(shape(&openai), ["developer", "user", "developer"]);
 }
@@ -140,10 +176,16 @@ fn pictures_in_outputs_come_behind_all_outputs() {
         output("b", "2"),
     ]);
     let chat = chat(items, json!({}));
-    assert_eq!(shape(&chat), ["user", "assistant [a b]", "tool a", "tool b", "user"]);
+    assert_eq!(
+        shape(&chat),
+        ["user", "assistant [a b]", "tool a", "tool b", "user"]
+    );
     assert_eq!(chat["messages"][2]["content"], "see");
     let part = &chat["messages"][4]["content"][1];
-    assert_eq!(part["image_url"], json!({"url": "data:image/png;base64,AAAA", "detail": "high"}));
+    assert_eq!(
+        part["image_url"],
+        json!({"url": "data:image/png;base64,AAAA", "detail": "high"})
+    );
 }
 
 #[test]
@@ -158,7 +200,35 @@ fn thinking_goes_back_under_the_name_that_it_came_by() {
     }
     let sealed = Backwards.seal(br#"{"f":"t","t":"plan"}"#);
     let items = json!([user("go"), {"type": "reasoning", "summary": [], "encrypted_content": sealed}, {"role": "assistant", "content": "done"}]);
-    assert_eq!(chat(items, json!({}))["messages"][1]["content"], "<think>\nplan\n</think>\n\ndone");
+    assert_eq!(
+        chat(items, json!({}))["messages"][1]["content"],
+        "<think>\nplan\n</think>\n\ndone"
+    );
+}
+
+#[test]
+fn what_an_upstream_wants_back_unchanged_returns_to_its_place() {
+    let carry = json!({"f": "r", "t": "plan", "d": [{"type": "reasoning.encrypted", "data": "zz"}], "x": [["a", {"google": {"thought_signature": "s"}}]]});
+    let sealed = Backwards.seal(carry.to_string().as_bytes());
+    let items = json!([user("go"), {"type": "reasoning", "summary": [], "encrypted_content": sealed}, call("a"), output("a", "1")]);
+    let said = &chat(items, json!({}))["messages"][1];
+    assert_eq!(
+        said["reasoning_details"],
+        json!([{"type": "reasoning.encrypted", "data": "zz"}])
+    );
+    assert_eq!(
+        said["tool_calls"][0]["extra_content"],
+        json!({"google": {"thought_signature": "s"}})
+    );
+}
+
+#[test]
+fn settings_may_change_in_the_conversation() {
+    let items = json!([user("go"), {"type": "configuration_update", "reasoning": {"effort": "low"}, "text": {"format": {"type": "json_object"}}}]);
+    let chat = chat(items, json!({"reasoning": {"effort": "high"}}));
+    assert_eq!(chat["reasoning_effort"], "low");
+    assert_eq!(chat["response_format"], json!({"type": "json_object"}));
+    assert_eq!(shape(&chat), ["user"]);
 }
 
 #[test]
@@ -172,9 +242,29 @@ fn every_kind_of_tool_is_a_function_and_hosted_ones_are_left_out() {
         {"type": "web_search"}, {"type": "from_the_future", "x": 1},
     ]);
     let chat = chat(json!("hi"), json!({"tools": tools}));
-    let names: Vec<_> = chat["tools"].as_array().into_iter().flatten().map(|tool| tool["function"]["name"].as_str().unwrap_or_default()).collect();
-    assert_eq!(names, ["f", "patch", "mcp__files__f", "local_shell", "shell", "apply_patch", "tool_search"]);
-    assert!(chat["tools"][1]["function"]["description"].as_str().is_some_and(|text| text.contains("start: X")));
+    let names: Vec<_> = chat["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| tool["function"]["name"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "f",
+            "patch",
+            "mcp__files__f",
+            "local_shell",
+            "shell",
+            "apply_patch",
+            "tool_search"
+        ]
+    );
+    assert!(
+        chat["tools"][1]["function"]["description"]
+            .as_str()
+            .is_some_and(|text| text.contains("start: X"))
+    );
 }
 
 #[test]
@@ -186,7 +276,12 @@ fn tools_may_arrive_in_the_conversation() {
         {"type": "tool_search_output", "call_id": "s", "execution": "client", "tools": [{"type": "namespace", "name": "mcp__x", "description": "", "tools": [{"type": "function", "name": "read", "defer_loading": true}]}]},
     ]);
     let chat = chat(items, json!({}));
-    let names: Vec<_> = chat["tools"].as_array().into_iter().flatten().map(|tool| tool["function"]["name"].clone()).collect();
+    let names: Vec<_> = chat["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| tool["function"]["name"].clone())
+        .collect();
     assert_eq!(names, ["exec", "mcp__x__read"]);
     assert_eq!(shape(&chat), ["user", "assistant [s]", "tool s"]);
 }
@@ -194,7 +289,15 @@ fn tools_may_arrive_in_the_conversation() {
 #[test]
 fn more_items_only_add_messages() {
     // What was sent before stays as it was, so that the server's prompt cache holds.
-    let items = [user("go"), call("a"), output("a", "1"), json!({"role": "developer", "content": "note"}), user("more"), call("b"), output("b", "2")];
+    let items = [
+        user("go"),
+        call("a"),
+        output("a", "1"),
+        json!({"role": "developer", "content": "note"}),
+        user("more"),
+        call("b"),
+        output("b", "2"),
+    ];
     let whole = chat(json!(items), json!({"instructions": "I"}));
     for count in [1, 3, 4, 5, 7] {
         let part = chat(json!(items[..count]), json!({"instructions": "I"}));

@@ -5,9 +5,9 @@ use antiphon::translate::ToolMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::support::{profile, run};
 use crate::grammar;
 use crate::support::events::{SseEvent, parse};
-use super::support::{profile, run};
 
 /// One thing that an upstream says.
 #[derive(Debug, Clone)]
@@ -33,7 +33,8 @@ enum Calls {
 
 fn word() -> impl Strategy<Value = String> {
     // Letters, blanks, quotes, backslashes, several bytes, and nothing that reads as a tag.
-    proptest::string::string_regex("[a-zé😀\"\\\\/{}\\[\\]:,\u{0}-\u{1f} ]{1,12}").expect("a pattern")
+    proptest::string::string_regex("[a-zé😀\"\\\\/{}\\[\\]:,\u{0}-\u{1f} ]{1,12}")
+        .expect("a pattern")
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -84,7 +85,10 @@ fn call(name: &str, arguments: &Value, cuts: usize, index: usize, calls: Calls) 
     let tool = |call: Value| json!({"tool_calls": [call]});
     let pieces: Vec<String> = {
         let letters: Vec<char> = text.chars().collect();
-        letters.chunks(letters.len() / cuts + 1).map(|piece| piece.iter().collect()).collect()
+        letters
+            .chunks(letters.len() / cuts + 1)
+            .map(|piece| piece.iter().collect())
+            .collect()
     };
     match calls {
         Calls::WholeUnindexed => {
@@ -111,8 +115,13 @@ fn response(events: &[SseEvent]) -> &Value {
 
 /// All text of one kind of item in the output.
 fn texts(response: &Value, kind: &str) -> String {
-    let items = response["output"].as_array().into_iter().flatten().filter(|item| item["type"] == kind);
-    items.flat_map(|item| item["content"].as_array().into_iter().flatten())
+    let items = response["output"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| item["type"] == kind);
+    items
+        .flat_map(|item| item["content"].as_array().into_iter().flatten())
         .filter_map(|part| part["text"].as_str())
         .collect()
 }

@@ -11,7 +11,9 @@ pub(super) const NOW: u64 = 1_763_683_200;
 
 /// The dialect of a server, by its name in the table.
 pub(super) fn profile(name: &str) -> Profile {
-    profile::resolve(name, "", None, &toml::Table::new()).expect("a built-in profile").1
+    profile::resolve(name, "", None, &toml::Table::new())
+        .expect("a built-in profile")
+        .1
 }
 
 /// What a response begins with.
@@ -22,13 +24,21 @@ pub(super) fn context(tools: ToolMap) -> TurnContext {
         model: "model".into(),
         echo: Echo::new(&antiphon::responses::CreateResponse::default()),
     };
-    TurnContext { head, tools, thinking: Thinking::Content, seal: None }
+    TurnContext {
+        head,
+        tools,
+        thinking: Thinking::Content,
+        seal: None,
+    }
 }
 
 /// The server-sent events that come out when an upstream sends `pieces`.
 pub(super) fn run(pieces: &[&[u8]], profile: &Profile, tools: ToolMap) -> Vec<u8> {
     let mut sink = Bytes::default();
-    let limits = Limits { event_bytes: 1 << 24, answer_bytes: 1 << 24 };
+    let limits = Limits {
+        event_bytes: 1 << 24,
+        answer_bytes: 1 << 24,
+    };
     let mut pipeline = Pipeline::start(context(tools), profile, true, limits, &mut sink);
     for piece in pieces {
         if pipeline.push(piece, &mut sink) == Progress::Over {
@@ -44,7 +54,10 @@ pub(super) fn recordings(ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("tests/fixtures/chat")];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the fixtures are there").flatten() {
+        for entry in std::fs::read_dir(folder)
+            .expect("the fixtures are there")
+            .flatten()
+        {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
@@ -66,7 +79,14 @@ pub(super) fn root() -> &'static Path {
 /// The profile that fits a recording, by its folder.
 pub(super) fn profile_of(path: &Path) -> Profile {
     let path = path.to_string_lossy();
-    let known = [("llama-server", "llama-cpp"), ("ollama", "ollama"), ("vllm", "vllm")];
-    let name = known.iter().find(|(folder, _)| path.contains(folder)).map_or("generic", |(_, name)| name);
+    let known = [
+        ("llama-server", "llama-cpp"),
+        ("ollama", "ollama"),
+        ("vllm", "vllm"),
+    ];
+    let name = known
+        .iter()
+        .find(|(folder, _)| path.contains(folder))
+        .map_or("generic", |(_, name)| name);
     profile(name)
 }

@@ -19,19 +19,53 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("responses", &["json"]),
     ("chat", &["json"]),
-    ("translate", &["chat", "json", "profile", "responses", "sse"]),
+    (
+        "translate",
+        &["chat", "json", "profile", "responses", "sse"],
+    ),
     ("seal", &["translate"]),
     ("ids", &["time"]),
     ("log", &["config"]),
-    ("upstream", &["chat", "json", "profile", "responses", "time", "translate"]),
-    ("engine", &["responses", "sse", "time", "translate", "upstream"]),
-    ("server", &["engine", "ids", "json", "responses", "upstream"]),
-    ("app", &["config", "engine", "profile", "seal", "server", "translate", "upstream"]),
+    (
+        "upstream",
+        &["chat", "json", "profile", "responses", "time", "translate"],
+    ),
+    (
+        "engine",
+        &["responses", "sse", "time", "translate", "upstream"],
+    ),
+    (
+        "server",
+        &["engine", "ids", "json", "responses", "upstream"],
+    ),
+    (
+        "app",
+        &[
+            "config",
+            "engine",
+            "profile",
+            "seal",
+            "server",
+            "translate",
+            "upstream",
+        ],
+    ),
     (
         "cli",
         &[
-            "app", "codex", "config", "demo", "log", "profile", "responses", "show", "shutdown", "sse",
-            "time", "translate", "upstream",
+            "app",
+            "codex",
+            "config",
+            "demo",
+            "log",
+            "profile",
+            "responses",
+            "show",
+            "shutdown",
+            "sse",
+            "time",
+            "translate",
+            "upstream",
         ],
     ),
     ("main", &["cli"]),
@@ -41,8 +75,18 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["json", "sse", "profile", "responses", "chat", "translate"];
 
 const IMPURE: &[&str] = &[
-    "tokio", "reqwest", "axum", "hyper", "tracing", "SystemTime", "Instant::now", "rand::", "std::fs",
-    "std::net", "std::env", "async fn",
+    "tokio",
+    "reqwest",
+    "axum",
+    "hyper",
+    "tracing",
+    "SystemTime",
+    "Instant::now",
+    "rand::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "async fn",
 ];
 
 #[test]
@@ -53,10 +97,14 @@ fn rooms_use_only_the_rooms_that_they_may() {
         if room == "lib" {
             continue;
         }
-        let allowed = table.get(room.as_str()).unwrap_or_else(|| panic!("room `{room}` is not in the table"));
+        let allowed = table
+            .get(room.as_str())
+            .unwrap_or_else(|| panic!("room `{room}` is not in the table"));
         for used in uses(&text) {
             assert!(
-                used == room || allowed.contains(&used.as_str()) || !table.contains_key(used.as_str()),
+                used == room
+                    || allowed.contains(&used.as_str())
+                    || !table.contains_key(used.as_str()),
                 "{}: `{room}` must not use `{used}`",
                 path.display()
             );
@@ -66,9 +114,14 @@ fn rooms_use_only_the_rooms_that_they_may() {
 
 #[test]
 fn the_table_of_rooms_in_the_architecture_is_this_one() {
-    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let text =
+        std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
     for (room, uses) in ROOMS {
-        let uses = if uses.is_empty() { "–".to_owned() } else { uses.join(", ") };
+        let uses = if uses.is_empty() {
+            "–".to_owned()
+        } else {
+            uses.join(", ")
+        };
         let row = format!("| `{room}` | {uses} |");
         assert!(text.contains(&row), "ARCHITECTURE.md lacks the row\n{row}");
     }
@@ -82,23 +135,45 @@ fn the_core_is_pure() {
         }
         for line in code_lines(&text) {
             for word in IMPURE {
-                assert!(!line.contains(word), "{}: `{word}` in a pure room: {line}", path.display());
+                assert!(
+                    !line.contains(word),
+                    "{}: `{word}` in a pure room: {line}",
+                    path.display()
+                );
             }
-            assert!(!line.contains("serde_json::Value"), "{}: untyped JSON in a pure room: {line}", path.display());
+            assert!(
+                !line.contains("serde_json::Value"),
+                "{}: untyped JSON in a pure room: {line}",
+                path.display()
+            );
         }
     }
 }
 
 #[test]
 fn the_core_knows_no_upstream_by_name() {
-    let names = ["ollama", "deepseek", "openrouter", "vllm", "azure", "mistral", "moonshot", "minimax", "groq"];
+    let names = [
+        "ollama",
+        "deepseek",
+        "openrouter",
+        "vllm",
+        "azure",
+        "mistral",
+        "moonshot",
+        "minimax",
+        "groq",
+    ];
     for (path, text) in sources("src") {
         if room_of(&path) != "translate" || is_test(&path) {
             continue;
         }
         for line in code_lines(&text) {
             let line = line.to_ascii_lowercase();
-            assert!(!names.iter().any(|name| line.contains(name)), "{}: {line}", path.display());
+            assert!(
+                !names.iter().any(|name| line.contains(name)),
+                "{}: {line}",
+                path.display()
+            );
         }
     }
 }
@@ -110,14 +185,23 @@ fn files_are_short_and_say_what_they_are_for() {
         let lines = text.lines().count();
         assert!(lines <= LONGEST, "{} has {lines} lines", path.display());
         let first = text.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//!") || is_test(&path), "{} does not open with `//!`", path.display());
+        assert!(
+            first.starts_with("//!") || is_test(&path),
+            "{} does not open with `//!`",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn nothing_is_left_open() {
     // Put together here, so that this file does not hold them.
-    let words = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("#[ig", "nore")];
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+        concat!("#[ig", "nore"),
+    ];
     for (path, text) in sources("src").into_iter().chain(sources("tests")) {
         for word in words {
             assert!(!text.contains(word), "{}: `{word}`", path.display());
@@ -129,7 +213,10 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder of sources").flatten() {
+        for entry in std::fs::read_dir(folder)
+            .expect("a folder of sources")
+            .flatten()
+        {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
@@ -146,7 +233,12 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 /// The first name below `src/`, without its ending.
 fn room_of(path: &Path) -> String {
     let below = path.strip_prefix(root().join("src")).expect("below src");
-    let first = below.components().next().expect("a name").as_os_str().to_string_lossy();
+    let first = below
+        .components()
+        .next()
+        .expect("a name")
+        .as_os_str()
+        .to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -158,7 +250,9 @@ fn is_test(path: &Path) -> bool {
 }
 
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| !line.starts_with("mod tests {")).filter(|line| !line.trim_start().starts_with("//"))
+    text.lines()
+        .take_while(|line| !line.starts_with("mod tests {"))
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 /// The rooms that a file names, in `use` or in full.
@@ -167,7 +261,9 @@ fn uses(text: &str) -> Vec<String> {
     for line in code_lines(text) {
         for part in line.split("crate::").skip(1) {
             if let Some(list) = part.strip_prefix('{') {
-                let names = list.split(',').map(|name| name.trim().trim_end_matches([';', '}']));
+                let names = list
+                    .split(',')
+                    .map(|name| name.trim().trim_end_matches([';', '}']));
                 found.extend(names.map(|name| first_word(name)));
             } else {
                 found.push(first_word(part));
@@ -178,5 +274,7 @@ fn uses(text: &str) -> Vec<String> {
 }
 
 fn first_word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }

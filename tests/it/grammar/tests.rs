@@ -78,7 +78,7 @@ response.output_text.done 0 /text "Ho" => text is
 response.output_text.done 0 /logprobs [] => logprobs
 response.content_part.done 0 /part/annotations [] => the part
 response.refusal.done 0 /refusal "Yes" => refusal is
-response.function_call_arguments.done 0 /arguments "{} " => arguments is
+response.function_call_arguments.done 0 /arguments "{}}" => arguments is
 response.custom_tool_call_input.delta 0 /output_index 2 => item_id
 response.custom_tool_call_input.done 0 /input "la" => input is
 response.output_item.done 0 /item/summary [] => summary is
@@ -95,7 +95,7 @@ response.completed 0 /response/completed_at 6 => before it was created
 response.completed 0 /response/completed_at null => completed_at
 response.completed 0 /response/incomplete_details {} => incomplete_details
 response.completed 0 /response/error {} => error
-response.completed 0 /response/output [] => an item of the output
+response.completed 0 /response/output [] => 0 are in the output
 response.completed 0 /response/usage null => input_tokens
 response.completed 0 /response/usage/total_tokens 13 => no sum
 response.completed 0 /response/usage/output_tokens_details/reasoning_tokens 8 => more than
@@ -124,6 +124,11 @@ fn a_cut_stream_is_right_if_its_last_item_is_cut() {
     cut[item]["item"]["status"] = "incomplete".into();
     cut[end]["response"]["output"][3]["status"] = "incomplete".into();
     assert_eq!(verify(&numbered(&cut)), Ok(()));
+    let mut whole = cut.clone();
+    whole[end] = good()[end].clone();
+    whole[end]["response"]["output"] = cut[end]["response"]["output"].clone();
+    let fault = verify(&numbered(&whole)).expect_err("it has a cut item");
+    assert!(fault.contains("was cut"), "{fault}");
     cut[end]["response"]["incomplete_details"]["reason"] = "boredom".into();
     assert!(verify(&numbered(&cut)).is_err());
 }

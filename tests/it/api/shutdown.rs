@@ -1,0 +1,186 @@
+//! The end of the program: what runs may finish, nothing new is taken, and the exit code tells.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{Live, config, hello, last};
+use crate::grammar;
+use crate::support::events;
+use crate::support::http;
+use crate::support::process;
+use crate::support::upstream::{Reply, Upstream, finish, text, usage};
+
+/// A proxy that can be asked to end.
+struct Serving {
+    child: Child,
+    url: String,
+    _home: TempDir,
+}
+
+impl Serving {
+    fn start(upstream: &Upstream, server: &str) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let file = home.path().join("proxy.toml");
+        std::fs::write(&file, config(&upstream.base_url(), server, "")).expect("it is written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(file)
+            .env("HOME", home.path())
+            .env("XDG_STATE_HOME", home.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its log"));
+        let mut heard = String::new();
+        let url = loop {
+            assert_ne!(
+                log.read_line(&mut heard).expect("a line"),
+                0,
+                "it ended:\n{heard}"
+            );
+            if let Some((_, rest)) = heard.split_once("listening on http://") {
+                let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+                break format!("http://{}", &rest[..end.unwrap_or(rest.len())]);
+            }
+        };
+        thread::spawn(move || log.read_to_string(&mut heard));
+        Self {
+            child,
+            url,
+            _home: home,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "the signal is sent"
+        );
+    }
+
+    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        process::wait(&mut self.child, limit)
+    }
+
+    fn takes_connections(&self) -> bool {
+        TcpStream::connect(self.url.trim_start_matches("http://")).is_ok()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        process::end(&mut self.child);
+    }
+}
+
+#[test]
+fn a_running_stream_ends_whole_before_the_program_does() {
+    for signal in ["TERM", "INT"] {
+        let slow = Reply::chunks(&[text("Hel")])
+            .rest(1500)
+            .chunk(&text("lo"))
+            .chunk(&finish("stop"))
+            .chunk(&usage(9, 4));
+        let upstream = Upstream::new([slow.bytes("data: [DONE]\n\n")]);
+        let mut proxy = Serving::start(&upstream, "");
+        let mut client = Live::start(&proxy.url, &hello());
+        client.wait_for("\"delta\":\"Hel\"", Duration::from_secs(10));
+        proxy.signal(signal);
+        let refused = Instant::now();
+        while proxy.takes_connections() {
+            assert!(
+                refused.elapsed() < Duration::from_secs(1),
+                "it still takes connections"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(
+            proxy.wait(Duration::ZERO),
+            None,
+            "it ended in the middle of a stream"
+        );
+
+        let stream = client.finish();
+        let events = events::parse(&stream);
+        grammar::check(&events);
+        assert_eq!(last(&events)["output"][0]["content"][0]["text"], "Hello");
+        assert!(events::has_done(&stream));
+        let status = proxy
+            .wait(Duration::from_secs(5))
+            .expect("it ends after the stream");
+        assert_eq!(status.code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn an_idle_program_ends_at_once() {
+    let upstream = Upstream::saying("Hi");
+    let mut proxy = Serving::start(&upstream, "");
+    // A client that holds its connection open and asks nothing is no reason to stay.
+    let _idle =
+        TcpStream::connect(proxy.url.trim_start_matches("http://")).expect("the proxy listens");
+    assert_eq!(http::get(&format!("{}/healthz", proxy.url)).status, 200);
+    proxy.signal("TERM");
+    let status = proxy.wait(Duration::from_secs(3)).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn it_can_be_asked_to_end_as_soon_as_it_says_that_it_listens() {
+    let upstream = Upstream::saying("Hi");
+    for _ in 0..5 {
+        let mut proxy = Serving::start(&upstream, "");
+        proxy.signal("TERM");
+        let status = proxy.wait(Duration::from_secs(3)).expect("it ends");
+        assert_eq!(status.code(), Some(0), "the signal was not waited for yet");
+    }
+}
+
+#[test]
+fn a_stream_that_takes_too_long_is_not_waited_for() {
+    let upstream = Upstream::new([Reply::chunks(&[text("Hel")]).silent()]);
+    let mut proxy = Serving::start(&upstream, "drain_timeout_ms = 400");
+    let mut client = Live::start(&proxy.url, &hello());
+    client.wait_for("\"delta\":\"Hel\"", Duration::from_secs(10));
+    proxy.signal("TERM");
+    let asked = Instant::now();
+    let status = proxy
+        .wait(Duration::from_secs(5))
+        .expect("it ends all the same");
+    assert!(
+        asked.elapsed() >= Duration::from_millis(400),
+        "it did not wait"
+    );
+    assert_eq!(status.code(), Some(1), "not everything ended well");
+    upstream.wait_until_left(1);
+}
+
+#[test]
+fn a_second_signal_is_no_harm() {
+    let slow = Reply::chunks(&[text("Hel")])
+        .rest(800)
+        .chunk(&finish("stop"))
+        .chunk(&usage(9, 4));
+    let upstream = Upstream::new([slow]);
+    let mut proxy = Serving::start(&upstream, "");
+    let mut client = Live::start(&proxy.url, &hello());
+    client.wait_for("\"delta\":\"Hel\"", Duration::from_secs(10));
+    proxy.signal("TERM");
+    thread::sleep(Duration::from_millis(100));
+    proxy.signal("TERM");
+    let events = events::parse(&client.finish());
+    grammar::check(&events);
+    assert_eq!(
+        proxy
+            .wait(Duration::from_secs(5))
+            .and_then(|status| status.code()),
+        Some(0)
+    );
+}
