@@ -179,8 +179,12 @@ fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
 }
 
 fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, StartError> {
-    if let (None, KeySource::Variable(name)) = (&entry.key, &entry.key_source) {
-        tracing::warn!(upstream = %entry.name, variable = %name, "the key's variable is not set: no key is sent");
+    for variable in &entry.missing_variables {
+        let what = match &entry.key_source {
+            KeySource::Variable(name) if name == variable => "no key is sent",
+            _ => "its header is not sent",
+        };
+        tracing::warn!(upstream = %entry.name, %variable, "the variable is not set: {what}");
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &entry.http_headers {

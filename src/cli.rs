@@ -3,6 +3,7 @@
 mod check;
 mod codex;
 mod demo;
+mod profiles;
 mod replay;
 mod serve;
 
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::check_dialect;
@@ -44,7 +46,8 @@ struct Cli {
 #[derive(Debug, Clone, Args)]
 struct ConfigArgs {
     /// The configuration file [default: ./proxy.toml, ~/.config/antiphon/proxy.toml, or Ollama on this machine]
-    #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true)]
+    // An empty variable is the same as none, which clap's own parser of paths does not take.
+    #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
     /// The address to listen on, instead of the file's
     #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
@@ -68,6 +71,8 @@ enum Command {
     Check,
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
+    /// List the built-in dialects of servers, or print one in full
+    Profiles(profiles::ProfilesArgs),
     /// Turn a recorded chat stream into events
     Replay(replay::ReplayArgs),
 }
@@ -81,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&cli.config, &args),
         Command::Check => check::run(&cli.config),
         Command::Codex(args) => codex::run(&cli.config, args),
+        Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),
     }
 }
@@ -124,4 +130,21 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_path_is_no_error() {
+        let cli = Cli::try_parse_from(["antiphon", "--config", "", "check"]).unwrap();
+        assert_eq!(cli.config.config, Some(PathBuf::new()));
+    }
 }

@@ -32,6 +32,9 @@ pub fn init(settings: &Log) -> Result<(), LogError> {
         true => builder
             .json()
             .flatten_event(true)
+            // The request that a line belongs to, once.
+            .with_current_span(true)
+            .with_span_list(false)
             .with_target(false)
             .try_init(),
         false => builder

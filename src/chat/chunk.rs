@@ -1,16 +1,20 @@
 //! What an upstream sends: `chat.completion.chunk`, and `chat.completion`, which differs only in
 //! that its choice has a `message` where a chunk's has a `delta`.
 //!
-//! Everything is optional and every unknown key is let pass: servers leave out whatever they like.
-//! Strings borrow from the chunk's bytes.
-
-use std::fmt;
+//! Everything is optional, every unknown key is let pass, and a value of an unknown shape counts as
+//! missing: servers leave out and make up whatever they like, and one odd field must not cost an
+//! answer. Strings borrow from the chunk's bytes.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
-use crate::json::{Text, TextOr};
+use super::blank::is_blank;
+use crate::json::lenient::{self, Loose, Reader};
+use crate::json::{Text, TextOr, lossy};
+
+pub use super::usage::{CompletionDetails, PromptDetails, Usage};
 
 /// One chunk of a stream, or a whole completion.
 #[derive(Debug, Default, Deserialize)]
@@ -20,25 +24,42 @@ pub struct Chunk<'a> {
     #[serde(default)]
     pub choices: FirstChoice<'a>,
     /// Token counts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub usage: Option<Usage>,
-    /// Some servers report a failure in the stream.
+    /// Some servers report a failure in the stream; see [`Chunk::error`].
     #[serde(default, borrow)]
     pub error: Option<&'a RawValue>,
     /// Groq keeps the token counts of a stream in here.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub x_groq: Option<XGroq>,
     /// MiniMax reports failures in here, with HTTP 200.
     #[serde(default, borrow)]
     pub base_resp: Option<&'a RawValue>,
 }
 
-impl Chunk<'_> {
+impl<'a> Chunk<'a> {
     /// Token counts, wherever the server keeps them.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
-            .or_else(|| self.x_groq.as_ref().and_then(|groq| groq.usage))
+        let groq = self.x_groq.as_ref().and_then(|groq| groq.usage);
+        let choice = self.choices.0.as_ref().and_then(|choice| choice.usage);
+        let mut places = [self.usage, groq, choice].into_iter().flatten();
+        places.find(|usage| *usage != Usage::default())
+    }
+
+    /// What the server reports as a failure; an `error` with nothing in it is none.
+    #[must_use]
+    pub fn error(&self) -> Option<&'a RawValue> {
+        self.error.filter(|raw| !is_blank(raw))
+    }
+
+    /// Whether there is neither an answer nor a count in it. It may be an error of a shape that
+    /// has nothing to do with chunks, see [`UpstreamError::read_stray`].
+    ///
+    /// [`UpstreamError::read_stray`]: super::error::UpstreamError::read_stray
+    #[must_use]
+    pub fn is_stray(&self) -> bool {
+        self.choices.0.is_none() && self.usage().is_none()
     }
 }
 
@@ -51,23 +72,34 @@ pub struct FirstChoice<'a>(pub Option<Choice<'a>>);
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Choice<'a> {
     /// Which of several answers this is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub index: Option<i64>,
     /// What was added (a chunk).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub delta: Option<Delta<'a>>,
     /// The whole message (a completion).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub message: Option<Delta<'a>>,
     /// Why the answer ended.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub finish_reason: Option<Text<'a>>,
     /// How probable the tokens were.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub logprobs: Option<Logprobs<'a>>,
-    /// `OpenRouter` reports a failure of the model's host here.
+    /// Moonshot tells the token counts of a stream in here.
+    #[serde(default, deserialize_with = "lenient::object")]
+    pub usage: Option<Usage>,
+    /// `OpenRouter` reports a failure of the model's host here; see [`Choice::error`].
     #[serde(default, borrow)]
     pub error: Option<&'a RawValue>,
+}
+
+impl<'a> Choice<'a> {
+    /// What the server reports as a failure; an `error` with nothing in it is none.
+    #[must_use]
+    pub fn error(&self) -> Option<&'a RawValue> {
+        self.error.filter(|raw| !is_blank(raw))
+    }
 }
 
 /// What was added to a message, or all of it.
@@ -83,32 +115,35 @@ pub struct Delta<'a> {
     /// Thinking, by its other name.
     #[serde(default)]
     pub reasoning: Option<TextOr<'a, ReasoningObject<'a>>>,
+    /// Thinking, by the name it has in Ollama's own API.
+    #[serde(default)]
+    pub thinking: Option<TextOr<'a, ReasoningObject<'a>>>,
     /// Thinking in parts, each unread: see [`ReasoningDetail`].
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "lenient::raw_list")]
     pub reasoning_details: Option<Vec<&'a RawValue>>,
     /// What the model says when it declines.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub refusal: Option<Text<'a>>,
     /// Calls, or fragments of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "calls")]
     pub tool_calls: Option<Vec<ToolCall<'a>>>,
     /// The older form of a call.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "legacy_call")]
     pub function_call: Option<Function<'a>>,
     /// Citations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub annotations: Option<Vec<Annotation<'a>>>,
 }
 
 /// A part of content that comes as a list.
-#[derive(Debug, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
+#[derive(Debug, Default, Deserialize)]
+#[serde(remote = "Self", bound(deserialize = "'de: 'a"))]
 pub struct ContentPart<'a> {
     /// `text`, `thinking`, …
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "lenient::text")]
     pub kind: Option<Text<'a>>,
     /// Text of a text part.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub text: Option<Text<'a>>,
     /// Thinking of a thinking part: text, or a list of text parts.
     #[serde(default)]
@@ -116,56 +151,56 @@ pub struct ContentPart<'a> {
 }
 
 /// Thinking as an object.
-#[derive(Debug, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
+#[derive(Debug, Default, Deserialize)]
+#[serde(remote = "Self", bound(deserialize = "'de: 'a"))]
 pub struct ReasoningObject<'a> {
     /// Its text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub content: Option<Text<'a>>,
     /// The same by another name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub text: Option<Text<'a>>,
 }
 
 /// One part of thinking.
-#[derive(Debug, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
+#[derive(Debug, Default, Deserialize)]
+#[serde(remote = "Self", bound(deserialize = "'de: 'a"))]
 pub struct ReasoningDetail<'a> {
     /// Text of the thinking.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub text: Option<Text<'a>>,
     /// Text of its summary.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub summary: Option<Text<'a>>,
 }
 
 /// A call, or a fragment of one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct ToolCall<'a> {
     /// Which call the fragment belongs to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub index: Option<i64>,
     /// The call's id; only the first fragment needs it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::word")]
     pub id: Option<Text<'a>>,
     /// What is called, and with what.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub function: Option<Function<'a>>,
     /// What the upstream wants back with the call: Gemini's signature of a thought.
     #[serde(default, borrow)]
     pub extra_content: Option<&'a RawValue>,
     /// The same for a freeform tool, at upstreams that have them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub custom: Option<CustomCall<'a>>,
 }
 
 /// What is called, and with what.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Function<'a> {
     /// The function's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub name: Option<Text<'a>>,
     /// A string of JSON, a fragment of one, or (wrongly) an object.
     #[serde(default, borrow)]
@@ -173,14 +208,14 @@ pub struct Function<'a> {
 }
 
 /// What freeform tool is called, and with what.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct CustomCall<'a> {
     /// The tool's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub name: Option<Text<'a>>,
     /// Its input, or a fragment of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub input: Option<Text<'a>>,
 }
 
@@ -189,7 +224,7 @@ pub struct CustomCall<'a> {
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Annotation<'a> {
     /// Of a page.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub url_citation: Option<UrlCitation<'a>>,
 }
 
@@ -198,16 +233,16 @@ pub struct Annotation<'a> {
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct UrlCitation<'a> {
     /// Where the page is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub url: Option<Text<'a>>,
     /// What it is called.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub title: Option<Text<'a>>,
     /// First character of the text that cites it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub start_index: Option<u64>,
     /// First character after that text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     pub end_index: Option<u64>,
 }
 
@@ -216,7 +251,7 @@ pub struct UrlCitation<'a> {
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Logprobs<'a> {
     /// Of the text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub content: Option<Vec<Logprob<'a>>>,
 }
 
@@ -225,16 +260,16 @@ pub struct Logprobs<'a> {
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Logprob<'a> {
     /// The token.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "token")]
     pub token: Text<'a>,
     /// The logarithm of its probability.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::float")]
     pub logprob: Option<f64>,
     /// Its bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::bytes")]
     pub bytes: Option<Vec<u8>>,
     /// What else might have stood there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::list")]
     pub top_logprobs: Option<Vec<Self>>,
 }
 
@@ -242,89 +277,80 @@ pub struct Logprob<'a> {
 #[derive(Debug, Deserialize)]
 pub struct XGroq {
     /// Token counts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::object")]
     pub usage: Option<Usage>,
 }
 
-/// Token counts. Each may be missing or null.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub struct Usage {
-    /// Tokens read.
-    #[serde(default)]
-    pub prompt_tokens: Option<u64>,
-    /// Tokens written.
-    #[serde(default)]
-    pub completion_tokens: Option<u64>,
-    /// Both together, at some servers with the thinking that the former leaves out.
-    #[serde(default)]
-    pub total_tokens: Option<u64>,
-    /// Parts of the tokens read.
-    #[serde(default)]
-    pub prompt_tokens_details: Option<PromptDetails>,
-    /// Parts of the tokens written.
-    #[serde(default)]
-    pub completion_tokens_details: Option<CompletionDetails>,
-    /// Tokens read from a cache: DeepSeek's name.
-    #[serde(default)]
-    pub prompt_cache_hit_tokens: Option<u64>,
-    /// Tokens read from a cache: Moonshot's name.
-    #[serde(default)]
-    pub cached_tokens: Option<u64>,
+impl ReasoningDetail<'_> {
+    /// The text of an element of [`Delta::reasoning_details`], or its summary.
+    #[must_use]
+    pub fn text_of(raw: &RawValue) -> Option<String> {
+        lossy(raw.get().as_bytes(), |json| {
+            let detail: ReasoningDetail<'_> = serde_json::from_slice(json).ok()?;
+            detail.text.or(detail.summary).map(|text| text.to_string())
+        })
+    }
 }
 
-/// Parts of the tokens read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub struct PromptDetails {
-    /// Read from a cache.
-    #[serde(default)]
-    pub cached_tokens: Option<u64>,
-    /// Written to one.
-    #[serde(default)]
-    pub cache_write_tokens: Option<u64>,
+impl Function<'_> {
+    /// Whether it says nothing: some servers have an empty call on every chunk.
+    fn is_blank(&self) -> bool {
+        self.name.as_deref().is_none_or(str::is_empty)
+            && self.arguments.is_none_or(|raw| raw.get() == "\"\"")
+    }
 }
 
-/// Parts of the tokens written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub struct CompletionDetails {
-    /// Spent on thinking.
-    #[serde(default)]
-    pub reasoning_tokens: Option<u64>,
+impl ToolCall<'_> {
+    /// Whether it says nothing.
+    fn is_blank(&self) -> bool {
+        self.id.as_deref().is_none_or(str::is_empty)
+            && self.function.as_ref().is_none_or(Function::is_blank)
+            && self.custom.is_none()
+            && self.extra_content.is_none()
+    }
 }
+
+fn token<'de: 'a, 'a, D: Deserializer<'de>>(d: D) -> Result<Text<'a>, D::Error> {
+    lenient::text(d).map(Option::unwrap_or_default)
+}
+
+fn calls<'de: 'a, 'a, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<ToolCall<'a>>>, D::Error> {
+    let mut calls: Option<Vec<ToolCall<'a>>> = lenient::list(d)?;
+    if let Some(calls) = &mut calls {
+        calls.retain(|call| !call.is_blank());
+    }
+    Ok(calls)
+}
+
+fn legacy_call<'de: 'a, 'a, D: Deserializer<'de>>(d: D) -> Result<Option<Function<'a>>, D::Error> {
+    let call: Option<Function<'a>> = lenient::object(d)?;
+    Ok(call.filter(|call| !call.is_blank()))
+}
+
+lenient::text_or_fields!(ContentPart.text, ReasoningObject.text, ReasoningDetail.text);
 
 impl<'de: 'a, 'a> Deserialize<'de> for FirstChoice<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FirstVisitor;
+        struct First;
 
-        impl<'de> Visitor<'de> for FirstVisitor {
-            type Value = FirstChoice<'de>;
+        impl<'de> Reader<'de> for First {
+            type Out = Choice<'de>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of choices")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(FirstChoice(None))
-            }
-
-            fn visit_none<E>(self) -> Result<Self::Value, E> {
-                Ok(FirstChoice(None))
-            }
-
-            fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-                d.deserialize_seq(self)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<Self::Out>, A::Error> {
                 let mut first = None;
-                while let Some(choice) = seq.next_element::<Choice<'de>>()? {
-                    if first.is_none() && choice.index.unwrap_or(0) == 0 {
-                        first = Some(choice);
+                while let Some(Loose(choice)) = list.next_element::<Loose<Choice<'de>>>()? {
+                    if first.is_none() {
+                        first = choice.filter(|choice| choice.index.unwrap_or(0) == 0);
                     }
                 }
-                Ok(FirstChoice(first))
+                Ok(first)
+            }
+
+            fn object<A: MapAccess<'de>>(self, object: A) -> Result<Option<Self::Out>, A::Error> {
+                Choice::deserialize(MapAccessDeserializer::new(object)).map(Some)
             }
         }
 
-        deserializer.deserialize_option(FirstVisitor)
+        lenient::read(deserializer, First).map(Self)
     }
 }

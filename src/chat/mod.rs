@@ -5,10 +5,14 @@
 //! * [`chunk`]: what comes back, streamed or whole;
 //! * [`error`]: the many shapes of an error body.
 
+mod blank;
 pub mod chunk;
 pub mod error;
 pub mod message;
 pub mod request;
+#[cfg(test)]
+mod tests;
+mod usage;
 
 pub use chunk::Chunk;
 pub use message::Message;

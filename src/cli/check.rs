@@ -80,6 +80,7 @@ fn print(
         ]);
     }
     table(&mut out, &rows)?;
+    missing(&mut out, config)?;
     writeln!(out, "* takes every model that has no entry of its own")?;
     for (upstream, answer) in upstreams.iter().zip(answers) {
         writeln!(out)?;
@@ -94,6 +95,16 @@ fn print(
         }
     }
     entries(&mut out, config)
+}
+
+/// Variables that the configuration names and the environment lacks.
+fn missing(out: &mut impl Write, config: &Config) -> io::Result<()> {
+    for upstream in &config.upstreams {
+        for variable in &upstream.missing_variables {
+            writeln!(out, "! {}: ${variable} is not set", upstream.name)?;
+        }
+    }
+    Ok(())
 }
 
 fn list(out: &mut impl Write, name: &str, models: &[ModelInfo]) -> io::Result<()> {

@@ -70,11 +70,12 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
         }
     };
     let base_url = format!("http://{}/v1", app.address());
+    let requested = shutdown::requested();
     let talk = talk(&base_url);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(app.serve(async move {
         tokio::select! {
-            () = shutdown::requested() => {}
+            () = requested => {}
             // The sender goes away when the demo is over.
             _ = stopped => {}
         }

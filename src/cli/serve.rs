@@ -22,6 +22,8 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
 }
 
 async fn serve(config: &Config) -> ExitCode {
+    // Whoever reads that it listens may ask it to end at once.
+    let stop = shutdown::requested();
     let app = match App::bind(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error, 1),
@@ -35,7 +37,7 @@ async fn serve(config: &Config) -> ExitCode {
         tracing::info!(upstream = %upstream.name, url = %upstream.base_url, "upstream");
     }
     tracing::info!(config = %source, version = env!("CARGO_PKG_VERSION"), "listening on http://{}", app.address());
-    let all_ended = app.serve(shutdown::requested()).await;
+    let all_ended = app.serve(stop).await;
     if all_ended {
         tracing::info!("ended");
         ExitCode::SUCCESS

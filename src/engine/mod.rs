@@ -4,11 +4,14 @@ mod catalog;
 mod route;
 mod run;
 mod stream;
+mod tell;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::{Instrument, Span};
 
 pub use catalog::{CatalogEntry, Modality, ModelMetadata};
 pub use route::{Names, Route, Routes};
@@ -21,7 +24,8 @@ use crate::translate::{
     self, Ignore, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
 };
 use crate::upstream::{Refusal, Upstream};
-use run::{Run, RunSettings};
+use run::{Run, RunSettings, Source};
+use waiting::Waiting;
 
 /// What an engine is built from.
 #[derive(Debug, Clone, Copy)]
@@ -102,16 +106,18 @@ impl Engine {
     }
 
     /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
-    /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream.
+    /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream. A quick
+    /// refusal is an HTTP error even if it takes several tries.
     async fn stream(&self, prepared: Prepared) -> Result<Reply, Refusal> {
         let asked = prepared.chat.len();
-        let upstream = Arc::clone(&prepared.upstream);
-        let chat = prepared.chat.clone();
-        let mut answer = Box::pin(async move { upstream.chat(chat, true).await });
-        let source = match tokio::time::timeout(self.settings.first_status_wait, &mut answer).await
-        {
-            Ok(answer) => run::Source::Answer(answer?),
-            Err(_) => run::Source::Asking(answer),
+        let mut asking = prepared.upstream.chat(prepared.chat.clone(), true);
+        let waiting = Waiting::new(&prepared);
+        let early = asking.answer_soon(self.settings.first_status_wait).await;
+        waiting.over();
+        let source = match early {
+            Some(answer) => Source::Answer(answer?),
+            // What it logs belongs to this request, wherever it is waited for.
+            None => Source::Asking(Box::pin(asking.answer().instrument(Span::current()))),
         };
         let mut sink = translate::Bytes::default();
         let run = self.run(prepared, source, asked, &mut sink);
@@ -124,8 +130,11 @@ impl Engine {
 
     async fn whole(&self, prepared: Prepared) -> Result<Reply, Refusal> {
         let asked = prepared.chat.len();
-        let answer = prepared.upstream.chat(prepared.chat.clone(), false).await?;
-        let mut run = self.run(prepared, run::Source::Answer(answer), asked, &mut Ignore);
+        let waiting = Waiting::new(&prepared);
+        let asking = prepared.upstream.chat(prepared.chat.clone(), false);
+        let answer = asking.answer().await;
+        waiting.over();
+        let mut run = self.run(prepared, Source::Answer(answer?), asked, &mut Ignore);
         let outcome = std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await;
         if let Some(error) = outcome.failure() {
             return Err(Refusal::of_failure(error.clone()));
@@ -138,7 +147,7 @@ impl Engine {
     fn run(
         &self,
         prepared: Prepared,
-        source: run::Source,
+        source: Source,
         asked: usize,
         sink: &mut dyn translate::Sink,
     ) -> Run {
@@ -151,9 +160,8 @@ impl Engine {
         } = prepared;
         let settings = upstream.settings();
         let run_settings = RunSettings {
-            upstream: settings.name.clone(),
+            upstream: Arc::clone(&upstream),
             model: context.head.model.clone(),
-            idle_timeout: settings.idle_timeout,
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked,
         };
@@ -162,30 +170,20 @@ impl Engine {
     }
 
     fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
-        let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        let mut request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
         refuse_unsupported(&request)?;
-        let model = request.model.clone().ok_or_else(|| {
-            let error = ErrorObject::invalid("Missing required parameter: 'model'.");
-            Refusal::bad_request(
-                error
-                    .with_param("model")
-                    .with_code("missing_required_parameter"),
-            )
-        })?;
-        let route = self
-            .routes
-            .find(&model)
-            .ok_or_else(|| unknown_model(&model))?;
-        let upstream = self
-            .upstreams
-            .get(route.upstream)
-            .ok_or_else(|| unknown_model(&model))?;
+        let model = request.model.clone().ok_or_else(no_model)?;
+        let (route, upstream) = self.find(&model).ok_or_else(|| unknown_model(&model))?;
         let head = Head {
             id: format!("resp_{id}"),
             created_at: unix_now(),
             model: model.to_string(),
             echo: Echo::new(&request),
         };
+        // Not before the echo, which tells what the client said.
+        request.max_output_tokens = request
+            .max_output_tokens
+            .or(route.metadata.max_output_tokens);
         let thinking = self
             .settings
             .thinking
@@ -200,16 +198,12 @@ impl Engine {
             seal: &*self.seal,
         };
         let (chat, tools, notes) = lower(request, &options)?;
-        for note in notes {
-            tracing::info!(response.id = %head.id, upstream = %upstream.settings().name, "{note}");
-        }
-        tracing::debug!(response.id = %head.id, upstream = %upstream.settings().name, bytes = chat.len(), "request translated");
-        let seal = seals.then(|| Arc::clone(&self.seal));
+        log_lowered(&head, upstream, &chat, &notes);
         let context = TurnContext {
             head,
             tools,
             thinking,
-            seal,
+            seal: seals.then(|| Arc::clone(&self.seal)),
         };
         Ok(Prepared {
             upstream: Arc::clone(upstream),
@@ -219,6 +213,24 @@ impl Engine {
             logprobs,
         })
     }
+
+    fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
+        let route = self.routes.find(model)?;
+        Some((route, self.upstreams.get(route.upstream)?))
+    }
+}
+
+fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
+    let upstream = &upstream.settings().name;
+    for note in notes {
+        tracing::info!(response.id = %head.id, upstream = %upstream, "{note}");
+    }
+    tracing::debug!(
+        response.id = %head.id,
+        upstream = %upstream,
+        bytes = chat.len(),
+        "request translated"
+    );
 }
 
 /// Translates, and writes the body for the upstream.
@@ -291,6 +303,13 @@ fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
             .with_param(unsupported)
             .with_code("unsupported_parameter"),
     ))
+}
+
+fn no_model() -> Refusal {
+    let error = ErrorObject::invalid("Missing required parameter: 'model'.")
+        .with_param("model")
+        .with_code("missing_required_parameter");
+    Refusal::bad_request(error)
 }
 
 fn unknown_model(model: &str) -> Refusal {

@@ -8,6 +8,8 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 pub use resolve::{ProfileError, names, resolve};
@@ -26,8 +28,13 @@ pub struct Profile {
     pub stream_usage: StreamUsage,
     /// Under what name thinking goes back.
     pub reasoning_back: ReasoningBack,
+    /// Which messages of the model must not lack their thinking.
+    pub reasoning_required: ReasoningRequired,
     /// How the wanted effort is said.
     pub effort: Effort,
+    /// The upstream's words for the client's efforts. A word that is not in it goes as it is; one
+    /// whose counterpart is empty is left out.
+    pub effort_words: BTreeMap<String, String>,
     /// Whether `<think>` at the beginning of the text is thinking.
     pub think_tags: ThinkTags,
     /// What becomes of a tool's `strict`.
@@ -46,6 +53,10 @@ pub struct Profile {
     pub empty_content: EmptyContent,
     /// What becomes of a picture's `detail`.
     pub image_detail: Keep,
+    /// What becomes of user messages in a row.
+    pub user_runs: UserRuns,
+    /// What becomes of a conversation in which no user speaks.
+    pub no_user_message: NoUserMessage,
 }
 
 /// The role of the application's own message.
@@ -113,6 +124,19 @@ pub enum ReasoningBack {
     Drop,
 }
 
+/// Which messages of the model must not lack their thinking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningRequired {
+    /// None.
+    #[default]
+    No,
+    /// Those with calls. Where a client did not keep it, the latest thinking since the user spoke
+    /// stands in, else a blank: `DeepSeek` and Kimi answer 400 "`reasoning_content` … must be passed
+    /// back" without, and take the empty string for missing.
+    OnCalls,
+}
+
 /// How the wanted effort is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,4 +202,29 @@ pub enum EmptyContent {
     Null,
     /// The empty string.
     Empty,
+}
+
+/// What becomes of user messages in a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserRuns {
+    /// They stay apart.
+    #[default]
+    Keep,
+    /// They become one, for chat templates that want users and models to speak by turns (Mistral's,
+    /// Gemma's).
+    Merge,
+}
+
+/// What becomes of a conversation in which no user speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoUserMessage {
+    /// The last part of the system message in front is said by the user instead. Chat templates
+    /// refuse what has no question (Qwen's: "No user query found in messages"), and a made-up blank
+    /// is refused by others.
+    #[default]
+    Move,
+    /// It stays as it is.
+    Keep,
 }

@@ -20,6 +20,17 @@ fn an_upstream_is_known_by_its_host_or_its_port() {
     assert_eq!(auto("notapi.deepseek.com.example", 443), "generic");
     assert_eq!(auto("127.0.0.1", 11434), "ollama");
     assert_eq!(auto("127.0.0.1", 9100), "generic");
+    for host in ["127.1.2.3", "[::1]", "localhost", "host.docker.internal"] {
+        assert_eq!(auto(host, 8000), "vllm", "{host}");
+    }
+    for host in [
+        "api.example.com",
+        "192.168.0.2",
+        "[::2]",
+        "localhost.example",
+    ] {
+        assert_eq!(auto(host, 8000), "generic", "{host}");
+    }
 }
 
 #[test]
@@ -39,4 +50,20 @@ fn wrong_names_keys_and_values_are_refused() {
             "{own}"
         );
     }
+}
+
+#[test]
+fn a_profile_in_full_reads_as_itself() {
+    for name in names() {
+        let (_, profile) = resolve(&name, "x", None, &toml::Table::new()).unwrap();
+        assert_eq!(Profile::deserialize(profile.to_table()).unwrap(), profile);
+    }
+}
+
+#[test]
+fn a_built_in_profile_says_what_it_is_known_by() {
+    let ollama = Profile::built_in("ollama").unwrap();
+    assert_eq!((ollama.hosts.len(), ollama.ports), (0, vec![11434]));
+    assert_eq!(ollama.differs["reasoning_back"].as_str(), Some("reasoning"));
+    assert!(Profile::built_in("olama").is_err());
 }

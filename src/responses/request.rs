@@ -1,7 +1,9 @@
 //! The body of `POST /v1/responses`.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -67,10 +69,10 @@ pub struct CreateResponse<'a> {
     #[serde(default, borrow)]
     pub logit_bias: Option<&'a RawValue>,
     /// Format and verbosity of the text.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub text: Option<TextOptions<'a>>,
     /// Effort and summary of the thinking.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub reasoning: Option<ReasoningOptions<'a>>,
     /// What else the answer is to hold.
     #[serde(default)]
@@ -121,7 +123,7 @@ impl<'a> CreateResponse<'a> {
     /// with the key's path in `param`.
     pub fn parse(body: &'a [u8]) -> Result<Self, ErrorObject> {
         match serde_json::from_slice(body) {
-            Ok(request) => Ok(request),
+            Ok(Object(request)) => Ok(request),
             Err(error) => Err(explain(body, &error)),
         }
     }
@@ -163,6 +165,34 @@ fn strip_position(message: &str) -> String {
         Some(at) => message.get(..at).unwrap_or(message).to_owned(),
         None => message.to_owned(),
     }
+}
+
+/// What is an object and nothing else: a derived struct would take a list of its values too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    let object: Option<Object<T>> = Option::deserialize(value)?;
+    Ok(object.map(|Object(value)| value))
 }
 
 /// `text`: format and verbosity.

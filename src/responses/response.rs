@@ -1,5 +1,8 @@
 //! The response object, and the lifecycle events that carry it.
 
+mod members;
+
+use members::Members;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -210,8 +213,19 @@ impl Echo {
             request.truncation.as_deref().unwrap_or("disabled"),
         );
         out.field("user", &request.user);
-        Self(String::from_utf8(out.0).unwrap_or_default())
+        Self(one_line(out.0))
     }
+}
+
+/// Raw JSON of the client may be laid out in lines, which would end the data line of an event. A
+/// line's end within JSON is white space between tokens, never part of a string.
+fn one_line(mut json: Vec<u8>) -> String {
+    for byte in &mut json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(json).unwrap_or_default()
 }
 
 /// The summary under its present name, whichever the client used.
@@ -272,38 +286,9 @@ impl Fields {
     }
 
     fn tool(&mut self, tool: &RawValue) {
-        #[derive(serde::Deserialize)]
-        struct Seen<'a> {
-            #[serde(rename = "type", borrow)]
-            kind: std::borrow::Cow<'a, str>,
-            #[serde(borrow, default)]
-            parameters: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            strict: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            description: Option<&'a RawValue>,
-        }
-
-        let text = tool.get();
-        let body = text.strip_suffix('}').map(str::trim_end);
-        match (serde_json::from_str::<Seen<'_>>(text), body) {
-            (Ok(seen), Some(body)) if seen.kind == "function" => {
-                self.0.extend_from_slice(body.as_bytes());
-                // A null reads as absent here, and written twice the later one counts.
-                for (key, value) in [
-                    ("parameters", seen.parameters),
-                    ("description", seen.description),
-                ] {
-                    if value.is_none() && !text.contains(&format!("\"{key}\"")) {
-                        self.field(key, &());
-                    }
-                }
-                if seen.strict.is_none() {
-                    self.field("strict", &false);
-                }
-                self.0.push(b'}');
-            }
-            _ => self.0.extend_from_slice(text.as_bytes()),
+        match Members::of_function(tool) {
+            Some(members) => members.write(&mut self.0),
+            None => self.0.extend_from_slice(tool.get().as_bytes()),
         }
     }
 }

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::error::ErrorObject;
 use crate::json::Text;
 
 /// One tool.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "ToolFields<'a>", bound(deserialize = "'de: 'a"))]
+#[derive(Debug, Clone)]
 pub enum Tool<'a> {
     /// `function`: arguments by JSON Schema.
     Function(Function<'a>),
@@ -97,11 +97,39 @@ struct ToolFields<'a> {
     execution: Option<Text<'a>>,
 }
 
+impl<'a> Tool<'a> {
+    /// Reads a tool; `param` is its path in the request.
+    ///
+    /// # Errors
+    /// What the API answers with 400: no object, a key of a wrong type, or no name.
+    pub fn parse(raw: &'a RawValue, param: &str) -> Result<Self, ErrorObject> {
+        let invalid = |what: &dyn std::fmt::Display| {
+            ErrorObject::invalid(format!("Invalid value for '{param}': {what}"))
+                .with_param(param)
+                .with_code("invalid_value")
+        };
+        // A derived struct would take a list of its values too.
+        if !raw.get().starts_with('{') {
+            return Err(invalid(&"expected an object"));
+        }
+        let fields: ToolFields<'a> =
+            serde_json::from_str(raw.get()).map_err(|error| invalid(&error))?;
+        Self::try_from(fields).map_err(|NoName| {
+            let param = format!("{param}.name");
+            ErrorObject::invalid(format!("Missing required parameter: '{param}'."))
+                .with_param(param)
+                .with_code("missing_required_parameter")
+        })
+    }
+}
+
+/// A tool of a kind that has a name has none.
+struct NoName;
+
 impl<'a> TryFrom<ToolFields<'a>> for Tool<'a> {
-    type Error = &'static str;
+    type Error = NoName;
 
     fn try_from(fields: ToolFields<'a>) -> Result<Self, Self::Error> {
-        const NAMELESS: &str = "Missing required parameter: 'name'.";
         let ToolFields {
             kind,
             name,
@@ -114,18 +142,18 @@ impl<'a> TryFrom<ToolFields<'a>> for Tool<'a> {
         } = fields;
         Ok(match kind.as_str() {
             "function" => Self::Function(Function {
-                name: name.ok_or(NAMELESS)?,
+                name: name.ok_or(NoName)?,
                 description,
                 parameters,
                 strict,
             }),
             "custom" => Self::Custom(Custom {
-                name: name.ok_or(NAMELESS)?,
+                name: name.ok_or(NoName)?,
                 description,
                 grammar: format.filter(|format| format.definition.is_some()),
             }),
             "namespace" => Self::Namespace {
-                name: name.ok_or(NAMELESS)?,
+                name: name.ok_or(NoName)?,
                 description,
                 tools: tools.unwrap_or_default(),
             },

@@ -10,6 +10,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::responses::ErrorObject;
 use crate::upstream::Refusal;
 
+/// How much more of a body that is too long is read, and for how long.
+const DRAIN_BYTES: usize = 64 * 1024 * 1024;
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
 /// Reads the whole body; compressed ones were unpacked before.
 pub(super) async fn read(
     request: Request,
@@ -41,10 +45,11 @@ pub(super) async fn read(
     }
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(body, limit).collect().await {
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            drain(body).await;
             let error =
                 ErrorObject::invalid(format!("The request's body is longer than {limit} bytes."));
             Err(Refusal::new(413, error.with_code("request_too_large")))
@@ -55,4 +60,16 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Refusal> {
             Err(Refusal::bad_request(error))
         }
     }
+}
+
+/// Reads on for nothing: a connection that is closed while the client still sends is reset, and
+/// the refusal is lost with it.
+async fn drain(body: Body) {
+    let rest = Limited::new(body, DRAIN_BYTES);
+    let read = async {
+        let mut rest = std::pin::pin!(rest);
+        while let Some(Ok(_)) = rest.frame().await {}
+    };
+    // Whoever sends for longer must do without.
+    let _ = tokio::time::timeout(DRAIN_WAIT, read).await;
 }

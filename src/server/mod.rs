@@ -20,6 +20,7 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
+use tracing::Instrument;
 
 pub use accept::{AcceptSettings, serve};
 
@@ -72,11 +73,13 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Gives each answer an id that the log has too, if it has none yet.
+/// Gives each answer an id, which each line in the log about it has too.
 async fn request_id(request: Request, next: Next) -> Response {
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
     let id = format!("req_{}", new_id());
-    let mut response = next.run(request).await;
+    // A span of the highest level, or else a log of warnings only would be without ids.
+    let span = tracing::error_span!("request", id = %id);
+    let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);
     }

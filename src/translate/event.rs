@@ -38,6 +38,8 @@ pub enum ChatEvent<'a> {
         name: &'a str,
         /// What the upstream attached to it, to be given back some day.
         extra: Option<&'a RawValue>,
+        /// Its arguments are a freeform tool's own text, not JSON around it.
+        raw: bool,
     },
     /// More of a call's arguments; never empty.
     CallArguments {

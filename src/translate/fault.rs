@@ -29,6 +29,27 @@ const OVERFLOW: &[&str] = &[
     "range of input length should be",
     "greater than the context length",
     "tokens to keep from the initial prompt",
+    "exceeded model token limit",
+    "tokens + `max_new_tokens` must be",
+    "exceeds max length",
+    "too many tokens:",
+    "exceeds the context length",
+    "prompt is too large",
+    "exceeds the maximum number of tokens",
+];
+
+/// Codes that Codex knows and acts upon: they are passed on as they are.
+const KNOWN: &[&str] = &[
+    "context_length_exceeded",
+    "insufficient_quota",
+    "usage_not_included",
+    "invalid_prompt",
+    "cyber_policy",
+    "content_policy_violation",
+    "model_not_found",
+    "server_is_overloaded",
+    "slow_down",
+    "rate_limit_exceeded",
 ];
 
 /// The error object of an HTTP answer with that status.
@@ -38,12 +59,18 @@ pub fn of_status(status: u16, error: UpstreamError) -> ErrorObject {
         true => format!("the upstream answered with HTTP {status} and said nothing"),
         false => error.message,
     };
-    if (400..500).contains(&status)
+    // A 500 too: to try the same again cannot help, to shorten it can.
+    if (400..=500).contains(&status)
         && is_overflow(&message, error.code.as_deref(), error.kind.as_deref())
     {
         return ErrorObject::invalid(message)
             .with_code("context_length_exceeded")
             .with_param("input");
+    }
+    if status == 404 && is_unknown_model(&message, error.kind.as_deref()) {
+        return ErrorObject::invalid(message)
+            .with_code("model_not_found")
+            .with_param("model");
     }
     let kind = match status {
         429 => "rate_limit_error",
@@ -89,21 +116,24 @@ pub fn in_stream(error: UpstreamError) -> ErrorObject {
     let number = code.as_deref().and_then(|code| code.parse::<u16>().ok());
     let named = [code.as_deref(), kind.as_deref()];
     let is = |words: &[&str]| named.iter().flatten().any(|name| words.contains(name));
-    let code = if number == Some(429)
-        || is(&[
-            "rate_limit_exceeded",
-            "rate_limit_error",
-            "RESOURCE_EXHAUSTED",
-        ]) {
+    let known = KNOWN.iter().find(|known| is(&[known]));
+    let code = if let Some(known) = known {
+        known
+    } else if number == Some(429)
+        || is(&["rate_limit_error", "RESOURCE_EXHAUSTED", "RateLimitReached"])
+    {
         "rate_limit_exceeded"
-    } else if is(&["insufficient_quota"]) {
-        "insufficient_quota"
-    } else if is(&["content_policy_violation", "content_filter"]) {
+    } else if is(&["content_filter"]) {
         "content_policy_violation"
-    } else if is(&["model_not_found"]) {
+    } else if is_unknown_model(&message, kind.as_deref()) {
         "model_not_found"
-    } else if matches!(number, Some(400 | 404 | 422))
-        || is(&["invalid_request_error", "BadRequestError", "invalid_prompt"])
+    } else if matches!(number, Some(400..=428 | 430..=499))
+        || is(&[
+            "invalid_request_error",
+            "BadRequestError",
+            "authentication_error",
+            "permission_error",
+        ])
     {
         "invalid_prompt"
     } else {
@@ -117,6 +147,21 @@ fn is_overflow(message: &str, code: Option<&str>, kind: Option<&str>) -> bool {
     [code, kind].into_iter().flatten().any(|word| {
         word.contains("context_length_exceeded") || word.contains("exceed_context_size")
     }) || OVERFLOW.iter().any(|words| message.contains(words))
+}
+
+/// Whether a server says that it has no such model.
+fn is_unknown_model(message: &str, kind: Option<&str>) -> bool {
+    let message = message.to_ascii_lowercase();
+    let missing = [
+        "not found",
+        "does not exist",
+        "not exist",
+        "unknown model",
+        "no such model",
+    ];
+    message.contains("model")
+        && (missing.iter().any(|words| message.contains(words))
+            || kind.is_some_and(|kind| kind.to_ascii_lowercase().contains("model_not_found")))
 }
 
 /// A code that says more than the status does: words, not numbers.

@@ -25,6 +25,7 @@ mod names;
 mod normalize;
 mod note;
 mod pipeline;
+mod reader;
 mod request;
 mod sink;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::event::{ChatEvent, FinishReason};
 use super::think::{Piece, ThinkSplitter};
 use super::toolcalls::ToolCalls;
 use crate::chat::Chunk;
-use crate::chat::chunk::{self, Choice, ContentPart, Delta, ReasoningDetail};
+use crate::chat::chunk::{self, Choice, ContentPart, Delta, ReasoningDetail, ReasoningObject};
 use crate::chat::error::UpstreamError;
 use crate::json::TextOr;
 use crate::profile::{Profile, ThinkTags};
@@ -23,7 +23,12 @@ pub struct Normalizer {
     usage: Option<Usage>,
     /// Thinking came by its own key: tags in the text are text then.
     saw_reasoning_key: bool,
+    /// Deltas came: a whole message after them says it all again.
+    saw_delta: bool,
+    /// Whether the client wants logprobs.
     logprobs: bool,
+    /// Of tokens whose text is held back.
+    held_logprobs: Vec<Logprob>,
 }
 
 impl Normalizer {
@@ -40,7 +45,9 @@ impl Normalizer {
             finish: None,
             usage: None,
             saw_reasoning_key: false,
+            saw_delta: false,
             logprobs,
+            held_logprobs: Vec::new(),
         }
     }
 
@@ -54,6 +61,12 @@ impl Normalizer {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    /// Whether some call's arguments began and did not end.
+    #[must_use]
+    pub fn has_cut_call(&self) -> bool {
+        self.calls.has_cut()
     }
 
     /// Whether a call was begun that never got a name: it cannot be made.
@@ -71,7 +84,7 @@ impl Normalizer {
         chunk: Chunk<'_>,
         mut each: impl FnMut(ChatEvent<'_>),
     ) -> Result<(), UpstreamError> {
-        if let Some(raw) = chunk.error.filter(|raw| raw.get() != "null") {
+        if let Some(raw) = chunk.error() {
             return Err(UpstreamError::from_value(raw));
         }
         if let Some(error) = chunk.base_resp.and_then(UpstreamError::from_base_resp) {
@@ -84,7 +97,7 @@ impl Normalizer {
         let Some(choice) = chunk.choices.0 else {
             return Ok(());
         };
-        if let Some(raw) = choice.error.filter(|raw| raw.get() != "null") {
+        if let Some(raw) = choice.error() {
             return Err(UpstreamError::from_value(raw));
         }
         self.choice(choice, &mut each);
@@ -102,11 +115,17 @@ impl Normalizer {
             Some(logprobs) if self.logprobs => logprobs.content.unwrap_or_default(),
             _ => Vec::new(),
         };
-        if let Some(delta) = choice.delta.or(choice.message) {
+        let whole = choice.message.filter(|_| !self.saw_delta);
+        self.saw_delta |= choice.delta.is_some();
+        if let Some(delta) = choice.delta.or(whole) {
             self.delta(delta, logprobs, each);
         }
         if let Some(word) = choice.finish_reason.filter(|word| !word.is_empty()) {
-            self.finish = Some(FinishReason::parse(&word));
+            let reason = FinishReason::parse(&word);
+            // Some servers say `stop` after they have said why.
+            if reason != FinishReason::Stop || self.finish.is_none() {
+                self.finish = Some(reason);
+            }
         }
     }
 
@@ -171,13 +190,18 @@ impl Normalizer {
         if !text.trim().is_empty() {
             self.calls.end_whole(each);
         }
-        let mut logprobs: Vec<Logprob> = logprobs.into_iter().map(logprob).collect();
+        self.held_logprobs.extend(logprobs.into_iter().map(logprob));
+        let held = &mut self.held_logprobs;
         self.think.push(text, |piece| match piece {
             Piece::Text(text) => each(ChatEvent::Text {
                 text,
-                logprobs: std::mem::take(&mut logprobs),
+                logprobs: std::mem::take(held),
             }),
-            Piece::Thought(_) => each(event_of(piece)),
+            Piece::Thought(_) => {
+                // They are told of text only.
+                held.clear();
+                each(event_of(piece));
+            }
         });
     }
 
@@ -222,22 +246,26 @@ fn reasoning_of<'d>(delta: &'d Delta<'_>) -> Option<(Cow<'d, str>, CarryField)> 
     {
         return Some((Cow::Borrowed(&**text), CarryField::ReasoningContent));
     }
-    let text = match &delta.reasoning {
-        Some(TextOr::Text(text)) => Some(text),
-        Some(TextOr::One(object)) => object.content.as_ref().or(object.text.as_ref()),
-        _ => None,
-    };
-    if let Some(text) = text.filter(|text| !text.is_empty()) {
-        return Some((Cow::Borrowed(&**text), CarryField::Reasoning));
+    for given in [&delta.reasoning, &delta.thinking].into_iter().flatten() {
+        let text = match given {
+            TextOr::Text(text) => Some(Cow::Borrowed(&**text)),
+            TextOr::One(object) => object_text(object).map(Cow::Borrowed),
+            TextOr::List(objects) => Some(objects.iter().filter_map(object_text).collect()),
+            TextOr::Odd => None,
+        };
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            return Some((text, CarryField::Reasoning));
+        }
     }
     let details = delta.reasoning_details.iter().flatten();
     let text: String = details
-        .filter_map(|raw| {
-            let detail: ReasoningDetail<'_> = serde_json::from_str(raw.get()).ok()?;
-            detail_text(&detail).map(str::to_owned)
-        })
+        .filter_map(|raw| ReasoningDetail::text_of(raw))
         .collect();
     (!text.is_empty()).then_some((Cow::Owned(text), CarryField::Reasoning))
+}
+
+fn object_text<'d>(object: &'d ReasoningObject<'_>) -> Option<&'d str> {
+    object.content.as_deref().or(object.text.as_deref())
 }
 
 fn detail_text<'d>(detail: &'d ReasoningDetail<'_>) -> Option<&'d str> {

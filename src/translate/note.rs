@@ -21,6 +21,8 @@ pub enum Note {
     SealIgnored,
     /// A tool choice that names a tool which was left out.
     ChoiceLeftOut(String),
+    /// An allowed tool that is not offered.
+    AllowedLeftOut(String),
     /// Arguments in the history that are not a JSON object.
     ArgumentsMended(String),
 }
@@ -54,6 +56,12 @@ impl fmt::Display for Note {
                 f,
                 "tool_choice `{kind}` became auto: that tool was left out"
             ),
+            Self::AllowedLeftOut(name) => {
+                write!(
+                    f,
+                    "allowed tool `{name}` is not among those that are offered"
+                )
+            }
             Self::ArgumentsMended(id) => write!(
                 f,
                 "arguments of call {id} are not a JSON object: wrapped in one"

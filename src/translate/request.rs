@@ -74,7 +74,7 @@ pub fn lower<'a>(
         conversation.instructions(text);
     }
     conversation.items(items)?;
-    let messages = conversation.finish()?;
+    let messages = conversation.finish();
 
     let mut chat = ChatRequest {
         model: Cow::Borrowed(options.model),
@@ -205,19 +205,7 @@ fn extras<'a>(
     notes: &mut Vec<Note>,
 ) {
     let profile = options.profile;
-    let asked = request
-        .reasoning
-        .as_ref()
-        .and_then(|reasoning| reasoning.effort.clone());
-    let effort = options
-        .effort
-        .map(Cow::Borrowed)
-        .or_else(|| asked.map(Text::into_cow));
-    match profile.effort {
-        Effort::ReasoningEffort => chat.reasoning_effort = effort,
-        Effort::Drop if effort.is_some() => notes.push(Note::FieldLeftOut("reasoning.effort")),
-        Effort::Drop => {}
-    }
+    chat.reasoning_effort = effort(request, options, notes);
     let mut pass = |rule: Drop, key: &'static str, value: Option<Text<'a>>| match rule {
         Drop::Pass => value.map(Text::into_cow),
         Drop::Drop => {
@@ -247,4 +235,25 @@ fn extras<'a>(
         .clone()
         .or_else(|| request.user.clone());
     chat.safety_identifier = pass(profile.safety_identifier, "safety_identifier", person);
+}
+
+/// The configuration's effort, else the client's in the upstream's words.
+fn effort<'a>(
+    request: &CreateResponse<'a>,
+    options: &LoweringOptions<'a>,
+    notes: &mut Vec<Note>,
+) -> Option<Cow<'a, str>> {
+    let asked = || {
+        let effort = request.reasoning.as_ref()?.effort.clone()?;
+        Some(match options.profile.effort_words.get(effort.as_str()) {
+            Some(word) => Cow::Borrowed(word.as_str()),
+            None => effort.into_cow(),
+        })
+    };
+    let effort = options.effort.map(Cow::Borrowed).or_else(asked)?;
+    if options.profile.effort == Effort::Drop || effort.is_empty() {
+        notes.push(Note::FieldLeftOut("reasoning.effort"));
+        return None;
+    }
+    Some(effort)
 }

@@ -90,3 +90,83 @@ fn a_calls_signature_is_sealed_before_the_call() {
     assert_eq!(kinds, ["reasoning", "function_call"]);
     assert_eq!(seen, [json!({"f": "rc", "t": "hm", "x": [["a", extra]]})]);
 }
+
+#[test]
+fn a_request_laid_out_in_lines_does_not_break_the_events() {
+    let body = b"{\n  \"model\": \"m\",\n  \"input\": \"x\",\n  \"tools\": [\n    {\"type\": \"function\",\r\n  \"name\": \"f\", \"parameters\": {\n}}\n  ],\n \"metadata\": {\n}}";
+    let request = crate::responses::CreateResponse::parse(body).unwrap();
+    let context = TurnContext {
+        head: Head {
+            id: "resp_0".into(),
+            created_at: 1,
+            model: "m".into(),
+            echo: Echo::new(&request),
+        },
+        tools: ToolMap::default(),
+        thinking: Thinking::Summary,
+        seal: None,
+    };
+    let limits = Limits {
+        event_bytes: 1 << 20,
+        answer_bytes: 1 << 20,
+    };
+    let mut sink = Bytes::default();
+    let pipeline = Pipeline::start(context, &Profile::default(), false, limits, &mut sink);
+    pipeline.finish(None, 1, 0, &mut sink);
+    for frame in String::from_utf8(sink.out)
+        .unwrap()
+        .split_terminator("\n\n")
+    {
+        let (_, data) = frame.split_once("\ndata: ").unwrap();
+        assert!(serde_json::from_str::<Value>(data).is_ok(), "{data}");
+    }
+}
+
+#[test]
+fn a_status_and_its_words_become_the_code_that_clients_act_upon() {
+    let code = |status: u16, body: &str| {
+        let error = crate::chat::error::UpstreamError::parse(body.as_bytes());
+        fault::of_status(status, error)
+            .code
+            .map(|code| code.into_owned())
+    };
+    let text = |message: &str| json!({"error": {"message": message}}).to_string();
+    for words in [
+        "This model's maximum context length is 4096 tokens.",
+        "request (27012 tokens) exceeds the available context size (4096 tokens)",
+        "Your request exceeded model token limit: 8192",
+        "`inputs` tokens + `max_new_tokens` must be <= 4096",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+    ] {
+        assert_eq!(
+            code(400, &text(words)).as_deref(),
+            Some("context_length_exceeded"),
+            "{words}"
+        );
+        assert_eq!(
+            code(500, &text(words)).as_deref(),
+            Some("context_length_exceeded"),
+            "{words}"
+        );
+    }
+    assert_eq!(
+        code(404, &text("model 'x' not found")).as_deref(),
+        Some("model_not_found")
+    );
+    assert_eq!(
+        code(404, &text("The model `x` does not exist.")).as_deref(),
+        Some("model_not_found")
+    );
+    assert_eq!(code(404, r#"{"detail":"Not Found"}"#), None);
+    assert_eq!(code(401, &text("no")).as_deref(), Some("invalid_api_key"));
+    assert_eq!(
+        code(429, &text("slow")).as_deref(),
+        Some("rate_limit_exceeded")
+    );
+    let quota = r#"{"error":{"message":"m","code":"insufficient_quota"}}"#;
+    assert_eq!(code(429, quota).as_deref(), Some("insufficient_quota"));
+    assert_eq!(
+        code(400, r#"{"error":{"message":"m","code":"1214"}}"#),
+        None
+    );
+}

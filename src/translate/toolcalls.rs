@@ -2,13 +2,16 @@
 //!
 //! The rules, in this order:
 //! 1. An id that another call with the same index (or none) has continues that call.
-//! 2. An id that is new begins a call, unless the call at that index has no id yet and is not named
-//!    anew: then the id came late.
-//! 3. Without an id, the index tells the call; without an index too, it is the last one. A fragment
-//!    that is named begins a new call if the call's arguments are whole already.
+//! 2. Any other id begins a call if the fragment is named; if it is not, the id came late, or the
+//!    server makes a new one for each fragment, and the fragment continues the last call at that
+//!    index.
+//! 3. Without an id, the index tells the call; where there is no call at that index and no name,
+//!    and without an index, it is the last one. A fragment with another name begins a call, and so
+//!    does one with the same name once the arguments are whole, unless it only says them again.
 //! 4. Arguments after whole arguments are passed over (some servers repeat them at the end), except
 //!    that `{}` may turn out to be a placeholder.
 //! 5. A call is announced once its name is known; until then its arguments wait.
+//! 6. Arguments that are a JSON string wait for the end: it may hold the object (encoded twice).
 
 use std::borrow::Cow;
 
@@ -16,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::event::ChatEvent;
 use crate::chat::chunk::{CustomCall, Function, ToolCall};
-use crate::json::Text;
+use crate::json::{Text, Tree, string_lossy};
 
 /// The calls of one answer.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ struct Call {
     progress: JsonProgress,
     /// All of the arguments, to know a repetition by.
     arguments: String,
+    /// They are a freeform tool's own text, not JSON.
+    raw: bool,
     ended: bool,
 }
 
@@ -48,6 +53,8 @@ struct Fragment<'a> {
     name: Option<Text<'a>>,
     arguments: Cow<'a, str>,
     extra: Option<&'a RawValue>,
+    /// The arguments are a freeform tool's own text.
+    raw: bool,
 }
 
 impl ToolCalls {
@@ -56,8 +63,15 @@ impl ToolCalls {
         self.calls.iter().any(|call| call.slot.is_none())
     }
 
+    /// Whether some call's arguments began and did not end.
+    pub(super) fn has_cut(&self) -> bool {
+        let open = |call: &&Call| call.progress.state == Wholeness::Open && !call.raw;
+        self.calls.iter().any(|call| open(&call))
+    }
+
     /// Takes one fragment.
     pub(super) fn fragment(&mut self, raw: ToolCall<'_>, each: &mut impl FnMut(ChatEvent<'_>)) {
+        let native = raw.function.is_none() && raw.custom.is_some();
         let (name, arguments) = match (raw.function, raw.custom) {
             (Some(function), _) => (function.name.clone(), arguments(&function)),
             (None, Some(CustomCall { name, input })) => {
@@ -72,6 +86,7 @@ impl ToolCalls {
                 name,
                 arguments,
                 extra: raw.extra_content.filter(|raw| raw.get() != "null"),
+                raw: native,
             },
             each,
         );
@@ -91,6 +106,7 @@ impl ToolCalls {
                 name: function.name,
                 arguments,
                 extra: None,
+                raw: false,
             },
             each,
         );
@@ -99,7 +115,7 @@ impl ToolCalls {
     /// Something else than a call begins: whole calls are over.
     pub(super) fn end_whole(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
         for call in &mut self.calls {
-            call.end_if_whole(each);
+            call.end_if_whole(true, each);
         }
     }
 
@@ -107,6 +123,7 @@ impl ToolCalls {
     pub(super) fn finish(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
         for call in &mut self.calls {
             call.release(each);
+            call.end_if_whole(true, each);
         }
     }
 
@@ -119,9 +136,13 @@ impl ToolCalls {
         let at = match self.find(&fragment) {
             Some(at) => at,
             None => {
-                self.end_whole(each);
+                // A lone `{}` may still be a placeholder while calls come side by side.
+                for call in &mut self.calls {
+                    call.end_if_whole(false, each);
+                }
                 self.calls.push(Call {
                     index: fragment.index,
+                    raw: fragment.raw,
                     ..Call::default()
                 });
                 self.calls.len() - 1
@@ -145,31 +166,59 @@ impl ToolCalls {
 
     /// The call that a fragment continues.
     fn find(&self, fragment: &Fragment<'_>) -> Option<usize> {
+        if fragment.index != Some(LEGACY)
+            && let Some(at) = self.legacy_twin(fragment)
+        {
+            return Some(at);
+        }
         let same_index = |call: &Call| {
             fragment.index.is_none() || call.index.is_none() || call.index == fragment.index
         };
-        if let Some(id) = &fragment.id {
-            let known = self
-                .calls
-                .iter()
-                .rposition(|call| call.id == **id && same_index(call));
-            return known.or_else(|| {
-                let at = self.last(fragment.index)?;
-                let call = self.calls.get(at)?;
-                (call.id.is_empty() && !call.is_named_anew(fragment)).then_some(at)
-            });
-        }
-        let at = self.last(fragment.index)?;
-        let call = self.calls.get(at)?;
-        (!call.is_named_anew(fragment)).then_some(at)
+        let last = self.last(fragment);
+        let Some(id) = &fragment.id else {
+            return last.filter(|at| !self.is_named_anew(*at, fragment));
+        };
+        let known = self
+            .calls
+            .iter()
+            .rposition(|call| call.id == **id && same_index(call));
+        known.or_else(|| {
+            let at = last?;
+            let late = self.calls.get(at)?.id.is_empty() && !self.is_named_anew(at, fragment);
+            (late || fragment.name.is_none()).then_some(at)
+        })
     }
 
-    /// The last call with that index, or the last of all.
-    fn last(&self, index: Option<i64>) -> Option<usize> {
-        match index {
-            Some(_) => self.calls.iter().rposition(|call| call.index == index),
-            None => self.calls.len().checked_sub(1),
+    /// A call in the older form that the newer form says again, in a later chunk.
+    fn legacy_twin(&self, fragment: &Fragment<'_>) -> Option<usize> {
+        let [call] = self.calls.as_slice() else {
+            return None;
+        };
+        let same = fragment
+            .name
+            .as_deref()
+            .is_none_or(|name| name == call.name);
+        (call.index == Some(LEGACY) && same).then_some(0)
+    }
+
+    /// The last call at a fragment's index; the last of all where the fragment has no index, or
+    /// has one that no call had and is no beginning.
+    fn last(&self, fragment: &Fragment<'_>) -> Option<usize> {
+        let of_all = self.calls.len().checked_sub(1);
+        if fragment.index.is_none() {
+            return of_all;
         }
+        let same = |call: &Call| call.index == fragment.index;
+        self.calls.iter().rposition(same).or_else(|| {
+            let unplaced = self.calls.last().is_some_and(|call| call.index.is_none());
+            of_all.filter(|_| unplaced && fragment.name.is_none())
+        })
+    }
+
+    fn is_named_anew(&self, at: usize, fragment: &Fragment<'_>) -> bool {
+        self.calls
+            .get(at)
+            .is_some_and(|call| call.is_named_anew(fragment))
     }
 }
 
@@ -177,8 +226,8 @@ impl ToolCalls {
 const LEGACY: i64 = -1;
 
 impl Call {
-    /// Whether a fragment without an id begins another call: it is named, and this call is whole
-    /// and not just said again.
+    /// Whether a fragment without a known id begins another call: it is named, and this call is
+    /// whole and not just said again.
     fn is_named_anew(&self, fragment: &Fragment<'_>) -> bool {
         let Some(name) = &fragment.name else {
             return false;
@@ -186,9 +235,20 @@ impl Call {
         if self.name.is_empty() {
             return false;
         }
-        let repeats = **name == self.name && fragment.arguments.trim() == self.arguments.trim();
-        let whole = self.progress.is_whole();
-        (**name != self.name || whole) && !(repeats && whole)
+        if **name != self.name {
+            return true;
+        }
+        self.progress.is_whole() && !self.is_said_again(fragment)
+    }
+
+    /// Whether a fragment only repeats this call: the same arguments, however they are spaced, or
+    /// none at all where the index says that it is the same call.
+    fn is_said_again(&self, fragment: &Fragment<'_>) -> bool {
+        let (old, new) = (self.arguments.trim(), fragment.arguments.trim());
+        if new.is_empty() {
+            return fragment.index.is_some();
+        }
+        old == new || matches!((Tree::parse(old), Tree::parse(new)), (Some(a), Some(b)) if a == b)
     }
 
     fn announce(
@@ -204,6 +264,7 @@ impl Call {
             call_id,
             name: &self.name,
             extra,
+            raw: self.raw,
         });
         let held = std::mem::take(&mut self.held);
         if !held.is_empty() {
@@ -212,8 +273,11 @@ impl Call {
     }
 
     fn push(&mut self, arguments: &str, each: &mut impl FnMut(ChatEvent<'_>)) {
+        if self.ended {
+            return;
+        }
         let mut arguments = arguments;
-        if self.progress.is_whole() {
+        if self.progress.is_whole() && !self.raw {
             let more = arguments.trim_start();
             // `{}` was a placeholder: the arguments come only now.
             if self.arguments.trim() != "{}" || !more.starts_with('{') || more.trim_end() == "{}" {
@@ -224,14 +288,16 @@ impl Call {
             self.progress = JsonProgress::default();
             arguments = more;
         }
-        let taken = self.progress.push(arguments);
-        let arguments = arguments.get(..taken).unwrap_or(arguments);
-        if arguments.is_empty() || self.ended {
+        if !self.raw {
+            let taken = self.progress.push(arguments);
+            arguments = arguments.get(..taken).unwrap_or(arguments);
+        }
+        if arguments.is_empty() {
             return;
         }
         self.arguments.push_str(arguments);
         match self.slot {
-            Some(slot) if !"{}".starts_with(self.arguments.trim()) => {
+            Some(slot) if !self.must_wait() => {
                 let held = std::mem::take(&mut self.held);
                 if !held.is_empty() {
                     self.give(slot, &held, each);
@@ -242,22 +308,39 @@ impl Call {
         }
     }
 
+    /// Whether the arguments so far may turn out to be something else than they look like.
+    fn must_wait(&self) -> bool {
+        let so_far = self.arguments.trim_start();
+        !self.raw
+            && ("{}".starts_with(so_far.trim_end())
+                || "null".starts_with(so_far.trim_end())
+                || so_far.starts_with('"'))
+    }
+
     fn give(&self, slot: usize, text: &str, each: &mut impl FnMut(ChatEvent<'_>)) {
         each(ChatEvent::CallArguments { slot, text });
     }
 
-    /// Gives out what was held back.
+    /// Gives out what was held back, for what it turned out to be.
     fn release(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
-        let Some(slot) = self.slot else { return };
+        let Some(slot) = self.slot else {
+            return;
+        };
         let held = std::mem::take(&mut self.held);
-        if !held.is_empty() {
-            self.give(slot, &held, each);
-        }
+        let text = match held.trim() {
+            "" => return,
+            // No arguments; what a call without arguments looks like is not decided here.
+            "null" if !self.raw => return,
+            text if text.starts_with('"') && !self.raw => decoded_object(text),
+            _ => None,
+        };
+        self.give(slot, text.as_deref().unwrap_or(&held), each);
     }
 
-    fn end_if_whole(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
-        // A lone `{}` may still be a placeholder, so it stays open.
-        if self.ended || !self.progress.is_whole() || self.arguments.trim() == "{}" {
+    /// Ends the call if its arguments are whole; a lone `{}` only if nothing can replace it.
+    fn end_if_whole(&mut self, even_empty: bool, each: &mut impl FnMut(ChatEvent<'_>)) {
+        let empty = self.arguments.trim() == "{}";
+        if self.ended || self.raw || !self.progress.is_whole() || (empty && !even_empty) {
             return;
         }
         self.release(each);
@@ -268,13 +351,17 @@ impl Call {
     }
 }
 
+/// The object that a JSON string holds, if it holds one.
+fn decoded_object(text: &str) -> Option<String> {
+    let inner: String = serde_json::from_str(text).ok()?;
+    Tree::parse(&inner)?.is_object().then_some(inner)
+}
+
 /// Arguments as text: a string's content, or the JSON itself where a server sends an object.
 fn arguments<'a>(function: &Function<'a>) -> Cow<'a, str> {
     match function.arguments {
         None => Cow::Borrowed(""),
-        Some(raw) if raw.get().starts_with('"') => serde_json::from_str::<Text<'a>>(raw.get())
-            .map(Text::into_cow)
-            .unwrap_or_default(),
+        Some(raw) if raw.get().starts_with('"') => string_lossy(raw.get()).unwrap_or_default(),
         Some(raw) if raw.get() == "null" => Cow::Borrowed(""),
         Some(raw) => Cow::Borrowed(raw.get()),
     }

@@ -1,19 +1,18 @@
 //! Tools, offered to a chat as functions, and the map by which calls find the way back.
 
+mod choice;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::names;
 use super::note::Note;
 use crate::chat::message::FunctionTag;
-use crate::chat::request::{
-    ChosenFunction, FunctionTool, NamedChoice, Schema, Tool as ChatTool, ToolChoice,
-};
+use crate::chat::request::{FunctionTool, Schema, Tool as ChatTool};
+use crate::json::Text;
 use crate::json::schema::{self, SchemaRules};
-use crate::json::{Text, TextOr};
 use crate::profile::{Profile, Strict};
 use crate::responses::ErrorObject;
 use crate::responses::input::CallKind;
@@ -58,15 +57,49 @@ impl ToolMap {
         }
     }
 
-    /// The name under which a tool is offered, or would be if it were.
-    pub(super) fn sent_name<'a>(&self, namespace: Option<&str>, name: &'a str) -> Cow<'a, str> {
-        let known = self
-            .entries
-            .iter()
-            .find(|origin| origin.name == name && origin.namespace.as_deref() == namespace);
+    /// The name under which a tool is offered, or would be if it were. A call of the history may be
+    /// of another kind than what is offered by its name now.
+    pub(super) fn sent_name<'a>(
+        &self,
+        kind: CallKind,
+        namespace: Option<&str>,
+        name: &'a str,
+    ) -> Cow<'a, str> {
+        let same =
+            |origin: &&Origin| origin.name == name && origin.namespace.as_deref() == namespace;
+        let mut named = self.entries.iter().filter(same);
+        let first = named.next();
+        let known = match first {
+            Some(origin) if origin.kind != kind => {
+                named.find(|origin| origin.kind == kind).or(first)
+            }
+            first => first,
+        };
         match known {
             Some(origin) => Cow::Owned(origin.sent_name.clone()),
             None => names::flatten(namespace, name),
+        }
+    }
+
+    /// The names under which the tools of a list are offered, those in namespaces among them.
+    pub(super) fn sent_names(&self, tools: &[&RawValue]) -> Vec<String> {
+        let mut names = Vec::new();
+        self.add_names(tools, None, &mut names);
+        names
+    }
+
+    fn add_names(&self, tools: &[&RawValue], namespace: Option<&str>, names: &mut Vec<String>) {
+        for raw in tools {
+            let (kind, name) = match Tool::parse(raw, "tools") {
+                Ok(Tool::Function(function)) => (CallKind::Function, function.name),
+                Ok(Tool::Custom(custom)) => (CallKind::Custom, custom.name),
+                Ok(Tool::Namespace { name, tools, .. }) if namespace.is_none() => {
+                    self.add_names(&tools, Some(&name), names);
+                    continue;
+                }
+                _ => continue,
+            };
+            names.push(self.sent_name(kind, namespace, &name).into_owned());
         }
     }
 
@@ -122,12 +155,7 @@ impl<'a, 'p> Lowering<'a, 'p> {
         notes: &mut Vec<Note>,
     ) -> Result<(), ErrorObject> {
         for (n, raw) in tools.iter().enumerate() {
-            let tool: Tool<'a> = serde_json::from_str(raw.get()).map_err(|error| {
-                ErrorObject::invalid(format!("Invalid value for '{param}[{n}]': {error}"))
-                    .with_param(format!("{param}[{n}]"))
-                    .with_code("invalid_value")
-            })?;
-            match tool {
+            match Tool::parse(raw, &format!("{param}[{n}]"))? {
                 Tool::Namespace { name, tools, .. } if namespace.is_none() => {
                     self.add_all(&tools, Some(&name), &format!("{param}[{n}].tools"), notes)?;
                 }
@@ -252,119 +280,6 @@ impl<'a, 'p> Lowering<'a, 'p> {
             },
         });
     }
-
-    /// `tool_choice`; may take tools away (`allowed_tools`).
-    pub(super) fn choice(
-        &mut self,
-        choice: Option<&'a RawValue>,
-        notes: &mut Vec<Note>,
-    ) -> Result<Option<ToolChoice<'a>>, ErrorObject> {
-        let Some(raw) = choice.filter(|raw| raw.get() != "null") else {
-            return Ok(None);
-        };
-        let invalid = |message: String| {
-            ErrorObject::invalid(message)
-                .with_param("tool_choice")
-                .with_code("invalid_value")
-        };
-        match serde_json::from_str::<TextOr<'a, Choice<'a>>>(raw.get()) {
-            Ok(TextOr::Text(mode)) => mode_of(&mode).map(|mode| Some(ToolChoice::Mode(mode))).ok_or_else(|| {
-                invalid(format!(
-                    "Invalid value: '{}'. Supported values are: 'none', 'auto', and 'required'.",
-                    mode.as_str()
-                ))
-            }),
-            Ok(TextOr::One(choice)) if choice.kind.as_str() == "allowed_tools" => {
-                self.allow(choice.tools.as_deref().unwrap_or_default());
-                let mode = choice.mode.as_deref().and_then(mode_of).unwrap_or("auto");
-                Ok(Some(ToolChoice::Mode(mode)))
-            }
-            Ok(TextOr::One(choice)) => match self.find(&choice) {
-                Some(name) => Ok(Some(ToolChoice::Function(NamedChoice {
-                    kind: FunctionTag::Function,
-                    function: ChosenFunction { name: Cow::Owned(name) },
-                }))),
-                None if choice.tool_name().is_some() => Err(invalid(format!(
-                    "Tool choice '{}' not found in 'tools' parameter.",
-                    choice.tool_name().unwrap_or_default()
-                ))),
-                None => {
-                    notes.push(Note::ChoiceLeftOut(choice.kind.to_string()));
-                    Ok(None)
-                }
-            },
-            _ => Err(invalid("Invalid type for 'tool_choice': expected a string or an object.".into())),
-        }
-    }
-
-    /// Takes away all tools but the given ones.
-    fn allow(&mut self, allowed: &[Choice<'a>]) {
-        let names: Vec<String> = allowed
-            .iter()
-            .filter_map(|choice| self.find(choice))
-            .collect();
-        self.tools
-            .retain(|tool| names.iter().any(|name| *name == tool.function.name));
-    }
-
-    /// The function that stands for a chosen tool.
-    fn find(&self, choice: &Choice<'a>) -> Option<String> {
-        let kind = match choice.kind.as_str() {
-            "function" => CallKind::Function,
-            "custom" => CallKind::Custom,
-            "local_shell" => CallKind::LocalShell,
-            "shell" => CallKind::Shell,
-            "apply_patch" => CallKind::ApplyPatch,
-            "tool_search" => CallKind::ToolSearch,
-            _ => return None,
-        };
-        let namespace = choice.namespace.as_deref();
-        let mut hits = self.map.entries.iter().filter(|origin| {
-            origin.kind == kind
-                && choice.tool_name().is_none_or(|name| origin.name == name)
-                && (namespace.is_none() || origin.namespace.as_deref() == namespace)
-        });
-        hits.next().map(|origin| origin.sent_name.clone())
-    }
-}
-
-/// `tool_choice` as an object.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Choice<'a> {
-    #[serde(rename = "type", default)]
-    kind: Text<'a>,
-    #[serde(default)]
-    name: Option<Text<'a>>,
-    #[serde(default)]
-    namespace: Option<Text<'a>>,
-    #[serde(default)]
-    mode: Option<Text<'a>>,
-    #[serde(default)]
-    tools: Option<Vec<Self>>,
-    /// The Chat API's shape, which some clients send here.
-    #[serde(default)]
-    function: Option<Named<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Named<'a> {
-    name: Text<'a>,
-}
-
-impl Choice<'_> {
-    fn tool_name(&self) -> Option<&str> {
-        self.name
-            .as_deref()
-            .or_else(|| self.function.as_ref().map(|function| &*function.name))
-    }
-}
-
-fn mode_of(mode: &str) -> Option<&'static str> {
-    ["auto", "none", "required"]
-        .into_iter()
-        .find(|known| *known == mode)
 }
 
 /// A schema of our own, which is known to be JSON.

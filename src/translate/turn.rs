@@ -111,6 +111,8 @@ pub struct Turn {
     output: Vec<(u32, OutputItem)>,
     /// White space that belongs to a message only if text follows.
     blank: String,
+    /// Of its tokens.
+    blank_logprobs: Vec<Logprob>,
     /// Citations that came before their text.
     annotations: Vec<Annotation>,
     /// What the upstream wants back, for the next item that can hold it.
@@ -136,6 +138,7 @@ impl Turn {
             call_ids: Vec::new(),
             output: Vec::new(),
             blank: String::new(),
+            blank_logprobs: Vec::new(),
             annotations: Vec::new(),
             carried: Carried::default(),
             written: 0,
@@ -188,6 +191,7 @@ impl Turn {
                 call_id,
                 name,
                 extra,
+                raw,
             } => {
                 let call_id = self.unique_call_id(slot, call_id);
                 if let (Some(extra), Some(_)) = (extra, &self.context.seal) {
@@ -195,7 +199,7 @@ impl Turn {
                         .extras
                         .push((call_id.clone(), extra.to_owned()));
                 }
-                self.call_start(slot, call_id, name, sink);
+                self.call_start(slot, call_id, (name, raw), sink);
             }
             ChatEvent::CallArguments { slot, text } => {
                 self.written += text.len();
@@ -265,10 +269,12 @@ impl Turn {
             return;
         }
         self.blank.push_str(text);
+        self.blank_logprobs.extend(logprobs);
         if text.trim().is_empty() {
             return;
         }
         let text = std::mem::take(&mut self.blank);
+        let logprobs = std::mem::take(&mut self.blank_logprobs);
         self.open_message(sink);
         let mut out = Out {
             sequence: &mut self.sequence,
@@ -298,7 +304,7 @@ impl Turn {
 
     fn reasoning(&mut self, text: &str, field: CarryField, sink: &mut dyn Sink) {
         self.written += text.len();
-        self.blank.clear();
+        self.forget_blank();
         if !matches!(self.open, Open::Reasoning(_)) {
             // Thinking of nothing but white space is none.
             if text.trim().is_empty() {
@@ -337,20 +343,31 @@ impl Turn {
         self.annotations.extend(left);
     }
 
-    fn call_start(&mut self, slot: usize, call_id: String, name: &str, sink: &mut dyn Sink) {
-        self.blank.clear();
+    fn call_start(
+        &mut self,
+        slot: usize,
+        call_id: String,
+        (name, raw): (&str, bool),
+        sink: &mut dyn Sink,
+    ) {
+        self.forget_blank();
         self.close_open(ItemStatus::Completed, sink);
         self.show_carried(sink);
         let origin = self.context.tools.raise(name);
         let place = self.place(prefix(origin.kind));
         self.call_ids.push(call_id.clone());
-        let call = OpenCall::open(place, call_id, origin, &mut self.out(sink));
+        let call = OpenCall::open(place, call_id, origin, raw, &mut self.out(sink));
         if self.calls.len() <= slot {
             self.calls.resize_with(slot + 1, || None);
         }
         if let Some(free) = self.calls.get_mut(slot) {
             *free = Some(call);
         }
+    }
+
+    fn forget_blank(&mut self) {
+        self.blank.clear();
+        self.blank_logprobs.clear();
     }
 
     /// Clients tell calls apart by this id, so it must be there and be unlike the others.
@@ -447,8 +464,14 @@ impl Turn {
             sequence: &mut self.sequence,
             sink,
         };
-        for call in std::mem::take(&mut self.calls).into_iter().flatten() {
-            let status = if call.ended {
+        let calls: Vec<OpenCall> = std::mem::take(&mut self.calls)
+            .into_iter()
+            .flatten()
+            .collect();
+        let final_call = calls.len().saturating_sub(1);
+        for (n, call) in calls.into_iter().enumerate() {
+            // What was cut is the last thing said, and whatever had not come to its end.
+            let status = if call.ended && n != final_call {
                 ItemStatus::Completed
             } else {
                 last

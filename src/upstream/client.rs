@@ -12,15 +12,19 @@ use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::asking::Asking;
 use super::refusal::Refusal;
-use super::retry::Retries;
+use super::secrets::Secrets;
 use crate::profile::Profile;
+use crate::responses::ErrorObject;
 use crate::translate::Limits;
 
 /// The most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 64 * 1024;
 /// How long an error's body may take.
 const ERROR_WAIT: Duration = Duration::from_secs(5);
+/// A configured header whose value is this long may be a key; shorter ones are names and versions.
+const SECRET_HEADER_BYTES: usize = 16;
 
 /// What an upstream is built from.
 #[derive(Debug, Clone)]
@@ -68,6 +72,7 @@ pub struct Upstream {
     settings: Settings,
     client: Client,
     headers: HeaderMap,
+    secrets: Secrets,
 }
 
 /// TLS as all upstreams use it: the system's certificates, modern versions.
@@ -104,10 +109,12 @@ impl Upstream {
             .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| UpstreamError::Client(settings.name.clone(), error))?;
+        let secrets = secrets_of(&settings);
         Ok(Self {
             settings,
             client,
             headers,
+            secrets,
         })
     }
 
@@ -117,32 +124,24 @@ impl Upstream {
         &self.settings
     }
 
-    /// Asks for a completion, several times if need be, and waits until the answer begins.
-    ///
-    /// # Errors
-    /// The last refusal, once another try makes no sense.
-    pub async fn chat(&self, body: Bytes, stream: bool) -> Result<reqwest::Body, Refusal> {
-        let mut retries = Retries::new(self.settings.max_retries);
-        loop {
-            let refusal = match self.chat_once(body.clone(), stream).await {
-                Ok(answer) => return Ok(answer),
-                Err(refusal) => refusal,
-            };
-            let Some(wait) = retries.next(&refusal) else {
-                return Err(refusal);
-            };
-            tracing::warn!(
-                upstream = %self.settings.name,
-                status = refusal.status,
-                wait_ms = wait.as_millis(),
-                error = %refusal.error.message,
-                "the upstream refused: trying again"
-            );
-            tokio::time::sleep(wait).await;
-        }
+    /// Asks for a completion; nothing is sent until the answer is waited for.
+    #[must_use]
+    pub fn chat(self: &Arc<Self>, body: Bytes, stream: bool) -> Asking {
+        Asking::new(Arc::clone(self), body, stream)
     }
 
-    async fn chat_once(&self, body: Bytes, stream: bool) -> Result<reqwest::Body, Refusal> {
+    /// The error without this upstream's secrets.
+    #[must_use]
+    pub fn without_secrets(&self, mut error: ErrorObject) -> ErrorObject {
+        error.message = self.secrets.hide(&error.message);
+        error
+    }
+
+    pub(super) async fn chat_once(
+        &self,
+        body: Bytes,
+        stream: bool,
+    ) -> Result<reqwest::Body, Refusal> {
         let accept = if stream {
             "text/event-stream"
         } else {
@@ -165,13 +164,7 @@ impl Upstream {
         if head.status.is_success() {
             return Ok(body);
         }
-        let body = read_error(body).await;
-        Err(Refusal::of_answer(
-            &self.settings.name,
-            head.status.as_u16(),
-            &head.headers,
-            &body,
-        ))
+        Err(self.refused(&head, body).await)
     }
 
     /// Asks `GET` of a path below the base URL, or above it if it begins with a slash, and reads the
@@ -187,13 +180,7 @@ impl Upstream {
             .map_err(|error| self.unreachable(&error))?;
         let (head, body) = http::Response::from(answer).into_parts();
         if !head.status.is_success() {
-            let body = read_error(body).await;
-            return Err(Refusal::of_answer(
-                &self.settings.name,
-                head.status.as_u16(),
-                &head.headers,
-                &body,
-            ));
+            return Err(self.refused(&head, body).await);
         }
         let body = http_body_util::Limited::new(body, limit)
             .collect()
@@ -203,9 +190,21 @@ impl Upstream {
                     "the upstream `{}`: its answer broke off: {error}",
                     self.settings.name
                 );
-                Refusal::new(502, crate::responses::ErrorObject::server(message))
+                Refusal::new(502, ErrorObject::server(message))
             })?;
         Ok(body.to_bytes())
+    }
+
+    /// What another status than 2xx means. Secrets are taken out before anything is read or cut.
+    async fn refused(&self, head: &http::response::Parts, body: reqwest::Body) -> Refusal {
+        let body = read_error(body).await;
+        let body = self.secrets.hide(&String::from_utf8_lossy(&body));
+        Refusal::of_answer(
+            &self.settings.name,
+            head.status.as_u16(),
+            &head.headers,
+            body.as_bytes(),
+        )
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Refusal {
@@ -229,6 +228,17 @@ impl Upstream {
         }
         url
     }
+}
+
+/// The key, and the headers that may hold one: `x-api-key` and the like.
+fn secrets_of(settings: &Settings) -> Secrets {
+    let headers = settings.headers.values();
+    let headers: Vec<SecretString> = headers
+        .filter_map(|value| value.to_str().ok())
+        .map(|value| value.strip_prefix("Bearer ").unwrap_or(value).into())
+        .filter(|value: &SecretString| value.expose_secret().len() >= SECRET_HEADER_BYTES)
+        .collect();
+    Secrets::new(settings.key.iter().chain(&headers))
 }
 
 /// Reads what there is of an error's body, in bounded time and space.

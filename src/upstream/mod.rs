@@ -1,10 +1,16 @@
 //! Model servers: how one is asked, when it is asked again, and what its refusals mean.
 
+mod asking;
 mod client;
 mod models;
 mod refusal;
 mod retry;
+mod retry_after;
+mod secrets;
 
+pub use asking::Asking;
+pub(crate) use asking::millis;
 pub use client::{Settings, Upstream, UpstreamError, build_tls};
 pub use models::ModelInfo;
 pub use refusal::Refusal;
+pub use retry_after::RetryAfter;

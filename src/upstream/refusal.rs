@@ -3,19 +3,28 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::{HeaderMap, RETRY_AFTER};
+use http::header::HeaderMap;
 
+use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
 use crate::responses::ErrorObject;
 use crate::translate::fault;
+
+/// Codes of a 429 that does not pass by waiting.
+const SPENT: &[&str] = &["insufficient_quota", "usage_not_included"];
+/// What a client is told to wait, in seconds, where the upstream names no time: Codex does not
+/// repeat a 429 at all without being told when.
+const WAIT: u64 = 2;
 
 /// Why a request came to nothing before its answer began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status for the client.
     pub status: u16,
-    /// When to try again, as the upstream says.
-    pub retry_after: Option<String>,
+    /// When to try again, as the upstream says; what the client is told is [`Self::told_wait`].
+    pub retry_after: Option<RetryAfter>,
+    /// Whether the same request may fare better in a moment.
+    pub passing: bool,
     /// The error for the client.
     pub error: ErrorObject,
 }
@@ -24,19 +33,16 @@ impl Refusal {
     /// The client's fault.
     #[must_use]
     pub fn bad_request(error: ErrorObject) -> Self {
-        Self {
-            status: 400,
-            retry_after: None,
-            error,
-        }
+        Self::new(400, error)
     }
 
-    /// A failure with that status.
+    /// A failure with that status, which does not pass.
     #[must_use]
     pub fn new(status: u16, error: ErrorObject) -> Self {
         Self {
             status,
             retry_after: None,
+            passing: false,
             error,
         }
     }
@@ -45,35 +51,49 @@ impl Refusal {
     #[must_use]
     pub fn of_failure(error: ErrorObject) -> Self {
         let status = match error.code.as_deref() {
-            Some("context_length_exceeded" | "invalid_prompt" | "content_policy_violation") => 400,
-            Some("rate_limit_exceeded" | "insufficient_quota") => 429,
+            Some(
+                "context_length_exceeded"
+                | "invalid_prompt"
+                | "content_policy_violation"
+                | "cyber_policy",
+            ) => 400,
+            Some(
+                "rate_limit_exceeded" | "slow_down" | "insufficient_quota" | "usage_not_included",
+            ) => 429,
             Some("model_not_found") => 404,
+            Some("server_is_overloaded") => 503,
             _ => 502,
         };
-        Self {
-            status,
-            retry_after: None,
-            error,
-        }
+        Self::new(status, error)
+    }
+
+    /// When the client is told to try again: as the upstream said, or soon if it is busy and said
+    /// nothing.
+    #[must_use]
+    pub fn told_wait(&self) -> Option<RetryAfter> {
+        let busy = match self.status {
+            429 => !self.is_spent(),
+            503 => true,
+            _ => false,
+        };
+        let own = || busy.then(|| RetryAfter::seconds(WAIT));
+        self.retry_after.clone().or_else(own)
     }
 
     /// The upstream answered with a status other than 2xx.
     pub(super) fn of_answer(upstream: &str, status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        // A redirect of a POST leads nowhere.
+        if (300..400).contains(&status) {
+            let message = format!(
+                "the upstream `{upstream}` answered with a redirect (HTTP {status}): check its base_url"
+            );
+            return Self::new(502, ErrorObject::server(message));
+        }
         let error = fault::of_status(status, UpstreamError::parse(body));
-        let retry_after = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        if error.code.as_deref() == Some("context_length_exceeded") {
+            return Self::new(400, error);
+        }
         let told = match status {
-            // A redirect of a POST leads nowhere.
-            300..=399 => {
-                return Self::new(
-                    502,
-                    ErrorObject::server(format!(
-                        "the upstream `{upstream}` answered with a redirect (HTTP {status}): check its base_url"
-                    )),
-                );
-            }
             // Codex hides the message of a 500 behind "high demand"; a 502 is shown.
             500 => 502,
             // Not a status that clients know.
@@ -81,16 +101,17 @@ impl Refusal {
             400..=599 => status,
             _ => 502,
         };
-        let told = if error.code.as_deref() == Some("context_length_exceeded") {
-            400
-        } else {
-            told
+        let mut refusal = Self {
+            retry_after: RetryAfter::of_headers(headers),
+            ..Self::new(told, error)
         };
-        Self {
-            status: told,
-            retry_after,
-            error,
-        }
+        refusal.passing = match status {
+            429 => !refusal.is_spent(),
+            // The server behind that one has the request already: it is not given it twice.
+            504 => false,
+            status => status >= 500,
+        };
+        refusal
     }
 
     /// The upstream could not be reached, or broke off before it said anything.
@@ -101,21 +122,25 @@ impl Refusal {
                 format!("the upstream `{upstream}` at {url} did not take the connection in time");
             return Self::new(504, ErrorObject::server(message));
         }
-        if error.is_connect() {
-            let message = format!("cannot reach the upstream `{upstream}` at {url}: {reason}");
-            let retry_after = Some("2".to_owned());
-            return Self {
-                status: 503,
-                retry_after,
-                error: ErrorObject::server(message),
-            };
+        let (status, message) = match error.is_connect() {
+            true => (
+                503,
+                format!("cannot reach the upstream `{upstream}` at {url}: {reason}"),
+            ),
+            false => (
+                502,
+                format!("the upstream `{upstream}` at {url} broke off: {reason}"),
+            ),
+        };
+        Self {
+            passing: true,
+            ..Self::new(status, ErrorObject::server(message))
         }
-        Self::new(
-            502,
-            ErrorObject::server(format!(
-                "the upstream `{upstream}` at {url} broke off: {reason}"
-            )),
-        )
+    }
+
+    fn is_spent(&self) -> bool {
+        let code = self.error.code.as_deref();
+        code.is_some_and(|code| SPENT.contains(&code))
     }
 
     /// The upstream took the request and said nothing.
@@ -135,4 +160,65 @@ fn root_cause(error: &dyn Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &str) -> Refusal {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, http::HeaderValue::from_static(value));
+        }
+        Refusal::of_answer("up", status, &headers, body.as_bytes())
+    }
+
+    fn told(refusal: &Refusal) -> Option<String> {
+        refusal.told_wait().map(|wait| wait.header())
+    }
+
+    #[test]
+    fn only_what_may_pass_is_passing() {
+        for (status, passing) in [
+            (302, false),
+            (400, false),
+            (401, false),
+            (404, false),
+            (429, true),
+            (500, true),
+            (503, true),
+            (504, false),
+            (529, true),
+        ] {
+            assert_eq!(answer(status, None, "").passing, passing, "{status}");
+        }
+        let spent = answer(429, None, r#"{"error":{"code":"insufficient_quota"}}"#);
+        assert!(!spent.passing);
+        assert_eq!(told(&spent), None);
+    }
+
+    #[test]
+    fn who_is_busy_says_when_to_come_back() {
+        assert_eq!(told(&answer(429, None, "")).as_deref(), Some("2"));
+        assert_eq!(told(&answer(503, None, "")).as_deref(), Some("2"));
+        assert_eq!(told(&answer(529, None, "")).as_deref(), Some("2"));
+        assert_eq!(told(&answer(502, None, "")), None);
+        assert_eq!(told(&answer(400, None, "")), None);
+        let said = answer(429, Some(("retry-after", "9")), "");
+        assert_eq!(told(&said).as_deref(), Some("9"));
+        let said = answer(429, Some(("retry-after-ms", "8500")), "");
+        assert_eq!(told(&said).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_failure_within_an_answer_says_it_too() {
+        let failure = |code: &'static str| {
+            Refusal::of_failure(ErrorObject::new("server_error", "x").with_code(code))
+        };
+        assert_eq!(told(&failure("rate_limit_exceeded")).as_deref(), Some("2"));
+        assert_eq!(told(&failure("server_is_overloaded")).as_deref(), Some("2"));
+        assert_eq!(told(&failure("insufficient_quota")), None);
+        assert_eq!(failure("anything").status, 502);
+    }
 }

@@ -206,12 +206,10 @@ impl Stream {
             "steered",
         ];
         require(known.contains(&reason), || format!("{reason} is no reason"))?;
-        // Thinking has no status.
-        let last = output.last().map(|item| &item["status"]);
-        require(
-            last.is_none_or(|status| status.is_null() || status == "incomplete"),
-            || "the last item of a cut response was not cut".to_owned(),
-        )
+        let last = output.last().filter(|item| item["status"] == "completed");
+        require(last.is_none_or(may_be_whole), || {
+            "the last item of a cut response was not cut".to_owned()
+        })
     }
 
     fn identity(&mut self, response: &Value) -> Verdict {
@@ -301,6 +299,19 @@ fn usage(response: &Value, status: &str) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+/// Whether the last item of a cut response may count as whole all the same: the cut can have come
+/// just after a call, but a message goes on until something else begins.
+fn may_be_whole(item: &Value) -> bool {
+    match item["type"].as_str() {
+        Some("message") => false,
+        Some("function_call") => {
+            let arguments = item["arguments"].as_str().unwrap_or_default();
+            serde_json::from_str::<Value>(arguments).is_ok()
+        }
+        _ => true,
+    }
 }
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {

@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: they start the built proxy and look at it from outside.
 
 mod api;
+mod codex;
 mod core;
 mod grammar;
 mod real;

@@ -11,7 +11,7 @@ use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
 use crate::server::{AppState, body};
-use crate::upstream::Refusal;
+use crate::upstream::{Refusal, RetryAfter};
 
 /// `POST`: a response, streamed or whole.
 pub(in crate::server) async fn create(
@@ -22,9 +22,8 @@ pub(in crate::server) async fn create(
         let error = ErrorObject::server("The server is about to end; try again.")
             .with_code("server_shutting_down");
         return Err(Failure(Refusal {
-            status: 503,
-            retry_after: Some("1".into()),
-            error,
+            retry_after: Some(RetryAfter::seconds(1)),
+            ..Refusal::new(503, error)
         }));
     }
     let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;

@@ -8,53 +8,85 @@ use crate::json::{Text, TextOr};
 use crate::profile::Keep;
 use crate::responses::ErrorObject;
 use crate::responses::content::{Content, Image, Part};
-use crate::responses::input::OutputBody;
+use crate::responses::input::{CommandOutput, OutputBody};
 use crate::translate::note::Note;
 
 /// What a tool message says when the output is nothing but a picture.
 const SEE_BELOW: &str = "(the output is in the next message)";
 
-impl<'a> Conversation<'a, '_> {
-    /// An output as text, and the pictures in it.
-    pub(super) fn output_of(&mut self, body: OutputBody<'a>) -> (Cow<'a, str>, Vec<ChatPart<'a>>) {
-        // A picture that cannot be shown is no reason to refuse a whole conversation.
-        self.output(body, "input")
-            .unwrap_or_else(|error| (Cow::Owned(error.message), Vec::new()))
+/// A part that has no place in a chat.
+enum Unfit<'a> {
+    /// A picture of which only the id of an uploaded file is known.
+    StoredPicture,
+    /// A file of which only the address is known.
+    DistantFile,
+    /// A part of a kind that we do not know.
+    Unknown(Text<'a>),
+}
+
+impl Unfit<'_> {
+    /// What it is called.
+    fn kind(&self) -> &str {
+        match self {
+            Self::StoredPicture => "input_image",
+            Self::DistantFile => "input_file",
+            Self::Unknown(kind) if kind.is_empty() => "unknown",
+            Self::Unknown(kind) => kind,
+        }
     }
 
-    pub(super) fn output(
-        &mut self,
-        body: OutputBody<'a>,
-        param: &str,
-    ) -> Result<(Cow<'a, str>, Vec<ChatPart<'a>>), ErrorObject> {
+    /// The answer to a request that has it in a message, at `param`.
+    fn refusal(&self, param: &str) -> ErrorObject {
+        let (message, key) = match self {
+            Self::StoredPicture => (
+                "A chat server has no uploaded files: send 'image_url' instead of 'file_id'.",
+                "image_url",
+            ),
+            Self::DistantFile | Self::Unknown(_) => (
+                "A chat server cannot fetch files: send 'file_data' instead of 'file_url'.",
+                "file_url",
+            ),
+        };
+        ErrorObject::invalid(message)
+            .with_param(format!("{param}.{key}"))
+            .with_code("unsupported_value")
+    }
+}
+
+impl<'a> Conversation<'a, '_> {
+    /// An output as text, and the pictures in it. What cannot be shown is no reason to refuse a
+    /// whole conversation: the model is told in its place.
+    pub(super) fn output(&mut self, body: OutputBody<'a>) -> (Cow<'a, str>, Vec<ChatPart<'a>>) {
         let parts = match body {
-            OutputBody::Content(TextOr::Text(text)) => return Ok((text.into_cow(), Vec::new())),
+            OutputBody::Content(TextOr::Text(text)) => return (text.into_cow(), Vec::new()),
             OutputBody::Content(TextOr::List(parts)) => parts,
             OutputBody::Content(TextOr::One(part)) => vec![*part],
-            OutputBody::Json(raw) => return Ok((Cow::Borrowed(raw.get()), Vec::new())),
+            OutputBody::Commands(commands) => return (commands_text(&commands), Vec::new()),
+            OutputBody::Json(raw) => return (Cow::Borrowed(raw.get()), Vec::new()),
             OutputBody::Content(TextOr::Odd) | OutputBody::Empty => {
-                return Ok((Cow::Borrowed(""), Vec::new()));
+                return (Cow::Borrowed(""), Vec::new());
             }
         };
-        let (texts, pictures): (Vec<_>, Vec<_>) = self
-            .parts(parts, param)?
-            .into_iter()
-            .partition(|part| matches!(part, ChatPart::Text { .. }));
-        let texts: Vec<_> = texts
-            .into_iter()
-            .filter_map(|part| {
-                if let ChatPart::Text { text } = part {
-                    Some(text)
-                } else {
-                    None
+        let mut texts = Vec::with_capacity(parts.len());
+        let mut pictures = Vec::new();
+        for part in parts {
+            match self.part(part) {
+                Ok(ChatPart::Text { text }) => texts.push(text),
+                Ok(picture) => pictures.push(picture),
+                Err(unfit) => {
+                    let kind = unfit.kind();
+                    texts.push(Cow::Owned(format!(
+                        "({kind}: this part of the output cannot be shown)"
+                    )));
+                    self.notes.push(Note::PartLeftOut(kind.to_owned()));
                 }
-            })
-            .collect();
+            }
+        }
         let text = match texts.is_empty() && !pictures.is_empty() {
             true => Cow::Borrowed(SEE_BELOW),
             false => join(texts, "\n"),
         };
-        Ok((text, pictures))
+        (text, pictures)
     }
 
     /// Text as one string where there is nothing else: all servers take that.
@@ -96,44 +128,36 @@ impl<'a> Conversation<'a, '_> {
     ) -> Result<Vec<ChatPart<'a>>, ErrorObject> {
         let mut out = Vec::with_capacity(parts.len());
         for (n, part) in parts.into_iter().enumerate() {
-            match part {
-                Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => {
-                    out.push(ChatPart::Text {
-                        text: text.into_cow(),
-                    });
-                }
-                Part::Image(image) => out.push(self.picture(image, &format!("{param}[{n}]"))?),
-                Part::File(file) if file.data.is_some() || file.id.is_some() => {
-                    out.push(ChatPart::File {
-                        file: ChatFile {
-                            file_data: file.data.map(Text::into_cow),
-                            file_id: file.id.map(Text::into_cow),
-                            filename: file.name.map(Text::into_cow),
-                        },
-                    });
-                }
-                Part::File(_) => {
-                    return Err(ErrorObject::invalid(
-                        "A chat server cannot fetch files: send 'file_data' instead of 'file_url'.",
-                    )
-                    .with_param(format!("{param}[{n}].file_url"))
-                    .with_code("unsupported_value"));
-                }
-                Part::Audio(input_audio) => out.push(ChatPart::InputAudio { input_audio }),
-                Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
+            match self.part(part) {
+                Ok(part) => out.push(part),
+                Err(Unfit::Unknown(kind)) => self.notes.push(Note::PartLeftOut(kind.to_string())),
+                Err(unfit) => return Err(unfit.refusal(&format!("{param}[{n}]"))),
             }
         }
         Ok(out)
     }
 
-    fn picture(&self, image: Image<'a>, param: &str) -> Result<ChatPart<'a>, ErrorObject> {
-        let Some(url) = image.url else {
-            return Err(ErrorObject::invalid(
-                "A chat server has no uploaded files: send 'image_url' instead of 'file_id'.",
-            )
-            .with_param(format!("{param}.image_url"))
-            .with_code("unsupported_value"));
-        };
+    fn part(&self, part: Part<'a>) -> Result<ChatPart<'a>, Unfit<'a>> {
+        Ok(match part {
+            Part::Text(text) | Part::Refusal(text) | Part::Encrypted(text) => ChatPart::Text {
+                text: text.into_cow(),
+            },
+            Part::Image(image) => self.picture(image)?,
+            Part::File(file) if file.data.is_some() || file.id.is_some() => ChatPart::File {
+                file: ChatFile {
+                    file_data: file.data.map(Text::into_cow),
+                    file_id: file.id.map(Text::into_cow),
+                    filename: file.name.map(Text::into_cow),
+                },
+            },
+            Part::File(_) => return Err(Unfit::DistantFile),
+            Part::Audio(input_audio) => ChatPart::InputAudio { input_audio },
+            Part::Other(kind) => return Err(Unfit::Unknown(kind)),
+        })
+    }
+
+    fn picture(&self, image: Image<'a>) -> Result<ChatPart<'a>, Unfit<'a>> {
+        let url = image.url.ok_or(Unfit::StoredPicture)?;
         let detail = match (self.profile.image_detail, image.detail) {
             (Keep::Drop, _) | (_, None) => None,
             // A chat's finest is called `high`.
@@ -151,7 +175,7 @@ impl<'a> Conversation<'a, '_> {
     }
 
     /// The text of a message in which only text can stand.
-    pub(super) fn text_of(&mut self, content: Content<'a>) -> String {
+    pub(super) fn text_of(&mut self, content: Content<'a>, gap: &str) -> String {
         let parts = match content {
             TextOr::Text(text) => return text.to_string(),
             TextOr::List(parts) => parts,
@@ -170,8 +194,33 @@ impl<'a> Conversation<'a, '_> {
                 Part::Other(kind) => self.notes.push(Note::PartLeftOut(kind.to_string())),
             }
         }
-        join(out, GAP).into_owned()
+        join(out, gap).into_owned()
     }
+}
+
+/// What a shell's commands printed and how each ended, for a model to read.
+fn commands_text<'a>(commands: &[CommandOutput<'_>]) -> Cow<'a, str> {
+    let texts: Vec<String> = commands.iter().map(command_text).collect();
+    Cow::Owned(texts.join(GAP))
+}
+
+fn command_text(command: &CommandOutput<'_>) -> String {
+    let mut lines = Vec::new();
+    let printed = |text: &str| text.trim_end_matches('\n').to_owned();
+    if !command.stdout.is_empty() {
+        lines.push(printed(&command.stdout));
+    }
+    if let Some(errors) = command.stderr.as_deref().filter(|text| !text.is_empty()) {
+        lines.push(format!("stderr:\n{}", printed(errors)));
+    }
+    if let Some(outcome) = &command.outcome {
+        match (outcome.kind.as_deref(), outcome.exit_code) {
+            (Some("timeout"), _) => lines.push("(timed out)".into()),
+            (_, Some(code)) => lines.push(format!("(exit code {code})")),
+            _ => {}
+        }
+    }
+    lines.join("\n")
 }
 
 /// Joins without a copy where there is but one piece.

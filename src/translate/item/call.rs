@@ -33,10 +33,11 @@ enum Form {
     Function { arguments: String },
     /// Unwrapped and streamed.
     Custom {
-        decoder: FieldDecoder,
+        /// Nothing is to be unwrapped where the upstream has such tools itself.
+        decoder: Option<FieldDecoder>,
         input: String,
     },
-    /// Shown once it is whole.
+    /// Opened empty, and shown once it is whole.
     Whole { arguments: String },
 }
 
@@ -57,6 +58,7 @@ impl OpenCall {
         place: Place,
         call_id: String,
         origin: Origin,
+        raw: bool,
         out: &mut Out<'_>,
     ) -> Self {
         let form = match origin.kind {
@@ -64,7 +66,7 @@ impl OpenCall {
                 arguments: String::new(),
             },
             CallKind::Custom => Form::Custom {
-                decoder: FieldDecoder::new(INPUT),
+                decoder: (!raw).then(|| FieldDecoder::new(INPUT)),
                 input: String::new(),
             },
             _ => Form::Whole {
@@ -78,9 +80,7 @@ impl OpenCall {
             form,
             ended: false,
         };
-        if !matches!(this.form, Form::Whole { .. }) {
-            out.added(this.place.index, &this.item(ItemStatus::InProgress, ""));
-        }
+        out.added(this.place.index, &this.item(ItemStatus::InProgress, ""));
         this
     }
 
@@ -96,7 +96,10 @@ impl OpenCall {
             }
             Form::Custom { decoder, input } => {
                 let start = input.len();
-                decoder.push(text, input);
+                match decoder {
+                    Some(decoder) => decoder.push(text, input),
+                    None => input.push_str(text),
+                }
                 if let Some(delta) = input.get(start..).filter(|delta| !delta.is_empty()) {
                     out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta {
                         at,
@@ -116,9 +119,6 @@ impl OpenCall {
         let index = self.place.index;
         let payload = self.finish(status, out);
         let item = self.item(status, &payload);
-        if matches!(self.form, Form::Whole { .. }) {
-            out.added(index, &self.item(ItemStatus::InProgress, &payload));
-        }
         out.done(index, &item);
         (index, item)
     }
@@ -141,7 +141,9 @@ impl OpenCall {
             }
             Form::Custom { decoder, input } => {
                 let start = input.len();
-                decoder.finish(input);
+                if let Some(decoder) = decoder {
+                    decoder.finish(input);
+                }
                 if let Some(delta) = input.get(start..).filter(|delta| !delta.is_empty()) {
                     out.emit(&ResponseEvent::CustomToolCallInputDelta(Delta {
                         at,
@@ -324,7 +326,11 @@ fn lines<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String
 /// Arguments as an object; anything else becomes an empty one.
 fn object(arguments: &str) -> Box<RawValue> {
     match arguments.trim_start().starts_with('{') {
-        true => RawValue::from_string(arguments.to_owned()).unwrap_or_else(|_| empty()),
+        // In one line, as it goes into the data line of an event.
+        true => {
+            let arguments = arguments.replace(['\n', '\r'], " ");
+            RawValue::from_string(arguments).unwrap_or_else(|_| empty())
+        }
         false => empty(),
     }
 }

@@ -6,7 +6,7 @@
 //! | reasoning | `output_item.added`, `*_part.added` | `reasoning_summary_text.delta` or `reasoning_text.delta` | the same `*.done`, `output_item.done` |
 //! | function call | `output_item.added` | `function_call_arguments.delta` | `.done`, `output_item.done` |
 //! | custom tool call | `output_item.added` | `custom_tool_call_input.delta` | `.done`, `output_item.done` |
-//! | other calls | nothing, until they are whole | | `output_item.added`, `output_item.done` |
+//! | other calls | `output_item.added` | nothing, until they are whole | `output_item.done` |
 
 pub(super) mod call;
 pub(super) mod message;

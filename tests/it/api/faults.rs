@@ -73,18 +73,19 @@ fn an_upstream_that_is_down_is_tried_again_and_then_it_is_503_with_retry_after()
 }
 
 #[test]
-fn an_upstream_that_is_down_for_long_fails_a_stream_that_has_begun() {
+fn no_stream_begins_on_an_upstream_that_refused_at_first() {
+    // The pause before the second try is longer than a stream waits for the upstream's status.
     let base_url = format!("http://{}/v1", dead_port());
+    let hasty = "first_status_wait_ms = 50";
     let proxy = Proxy::builder()
-        .config(&config(&base_url, "first_status_wait_ms = 50", ONE_RETRY))
+        .config(&config(&base_url, hasty, ONE_RETRY))
         .start();
-    let events = streamed(&proxy, &hello());
-    assert_eq!(failure(&events)["code"], "server_error");
-    assert!(
-        failure(&events)["message"]
-            .as_str()
-            .is_some_and(|words| words.contains(&base_url))
-    );
+    refusal(&post(&proxy, &with(hello(), json!({"stream": true}))), 503);
+
+    let upstream = Upstream::new([Reply::error(500, "Oops.")]);
+    let proxy = configured(&upstream, hasty, ONE_RETRY);
+    refusal(&post(&proxy, &with(hello(), json!({"stream": true}))), 502);
+    assert_eq!(upstream.asked().len(), 2);
 }
 
 #[test]

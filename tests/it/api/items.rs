@@ -1,6 +1,11 @@
 //! The items of an answer: calls, thinking, refusals, cut answers; and what becomes of them when the
 //! client sends them back.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON is written where it is handed over"
+)]
+
 use serde_json::{Value, json};
 
 use super::{deltas, hello, last, streamed, whole, with};

@@ -1,8 +1,11 @@
-//! The rest of the paths: health, what Ollama's clients ask, and whatever is not there.
+//! The rest: health, what Ollama's clients ask, paths that are not there, and the log.
+
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{dead_port, refusal};
+use super::{dead_port, hello, refusal, streamed, with};
 use crate::support::http;
 use crate::support::proxy::Proxy;
 use crate::support::upstream::{Reply, Upstream};
@@ -120,4 +123,44 @@ fn codex_takes_it_for_an_ollama_with_the_models_that_it_has() {
         &http::request("POST", &proxy.url("/api/pull"), &[], b"{"),
         400,
     );
+}
+
+#[test]
+fn the_log_has_a_line_for_each_response_and_nothing_of_what_was_said() {
+    let upstream = Upstream::saying("The answer is SWORDFISH.");
+    for level in ["info", "trace"] {
+        let proxy = Proxy::builder()
+            .upstream(&upstream.base_url())
+            .env("ANTIPHON_UPSTREAM_KEY", "sk-SWORDFISH")
+            .env("ANTIPHON__LOG__LEVEL", level)
+            .start();
+        let request = json!({"input": "Is it SWORDFISH?", "instructions": "Say SWORDFISH."});
+        let events = streamed(&proxy, &with(hello(), request));
+        let id = &events[0].data["response"]["id"];
+
+        let line = |log: &str| {
+            let lines = log
+                .lines()
+                .map_while(|line| serde_json::from_str::<Value>(line).ok());
+            let mut own = lines.filter(|line| line["message"] == "response");
+            own.next()
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        let line = loop {
+            if let Some(line) = line(&proxy.log()) {
+                break line;
+            }
+            assert!(Instant::now() < until, "no such line:\n{}", proxy.log());
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(line["response.id"], *id);
+        assert_eq!(
+            (&line["model"], &line["status"]),
+            (&json!("m"), &json!("completed"))
+        );
+        for number in ["input_tokens", "output_tokens", "first_ms", "total_ms"] {
+            assert!(line[number].is_u64(), "{number} is no number: {line}");
+        }
+        assert!(!proxy.log().contains("SWORDFISH"), "{}", proxy.log());
+    }
 }

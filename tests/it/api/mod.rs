@@ -1,6 +1,7 @@
 //! The proxy from outside, area by area: requests go in over HTTP, a scripted server stands behind.
 //! Every streamed answer goes through the grammar.
 
+mod bodies;
 mod cli;
 mod faults;
 mod items;
@@ -47,6 +48,13 @@ fn with(mut request: Value, more: Value) -> Value {
         request.extend(more);
     }
     request
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// Sends a body as it is.
+fn send(proxy: &Proxy, headers: &[(&str, &str)], body: &[u8]) -> http::Reply {
+    http::request("POST", &proxy.url("/v1/responses"), headers, body)
 }
 
 fn post(proxy: &Proxy, request: &Value) -> http::Reply {

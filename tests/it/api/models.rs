@@ -1,5 +1,10 @@
 //! `GET /v1/models`: OpenAI's list and Codex's catalog in one body.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON is written where it is handed over"
+)]
+
 use serde_json::{Value, json};
 
 use super::{dead_port, refusal};

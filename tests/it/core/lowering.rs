@@ -1,5 +1,10 @@
 //! Requests: what a client asks becomes what a chat server is asked.
 
+mod dialect;
+mod echo;
+mod items;
+mod tools;
+
 use antiphon::profile::Profile;
 use antiphon::responses::CreateResponse;
 use antiphon::translate::{LoweringOptions, Seal, lower};
@@ -21,7 +26,16 @@ impl Seal for Backwards {
 }
 
 fn chat_with(request: &Value, profile: &Profile) -> Value {
-    let body = request.to_string();
+    lowered(request, profile).0
+}
+
+/// The chat request, and what the log would tell.
+fn lowered(request: &Value, profile: &Profile) -> (Value, Vec<String>) {
+    lowered_text(&request.to_string(), profile)
+}
+
+/// The same for a body as it is, since values do not keep the order of keys.
+fn lowered_text(body: &str, profile: &Profile) -> (Value, Vec<String>) {
     let request = CreateResponse::parse(body.as_bytes()).expect("a request reads");
     let options = LoweringOptions {
         profile,
@@ -30,9 +44,15 @@ fn chat_with(request: &Value, profile: &Profile) -> Value {
         seal: &Backwards,
     };
     let lowered = lower(request, &options).expect("a request lowers");
-    serde_json::to_value(&lowered.chat).expect("a chat request writes")
+    let notes = lowered.notes.iter().map(ToString::to_string).collect();
+    let chat = serde_json::to_value(&lowered.chat).expect("a chat request writes");
+    (chat, notes)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the tests write both in place"
+)]
 fn chat(input: Value, more: Value) -> Value {
     let mut request = json!({"model": "x", "input": input});
     for (key, value) in more.as_object().into_iter().flatten() {
@@ -51,6 +71,14 @@ fn call(id: &str) -> Value {
 
 fn output(id: &str, text: &str) -> Value {
     json!({"type": "function_call_output", "call_id": id, "output": text})
+}
+
+/// The names under which tools are offered.
+fn offered(chat: &Value) -> Vec<&str> {
+    let tools = chat["tools"].as_array().into_iter().flatten();
+    tools
+        .filter_map(|tool| tool["function"]["name"].as_str())
+        .collect()
 }
 
 /// Roles, and the ids of calls: the shape of a conversation.

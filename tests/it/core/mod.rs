@@ -4,5 +4,6 @@ mod chunking;
 mod golden;
 mod lowering;
 mod properties;
+mod streams;
 mod support;
 mod tidy;

@@ -108,29 +108,59 @@ fn a_stream_with_everything_in_it_is_right() {
     assert_eq!(verify(&numbered(&good())), Ok(()));
 }
 
-#[test]
-fn a_cut_stream_is_right_if_its_last_item_is_cut() {
-    let mut cut = good();
-    let end = cut.len() - 1;
-    cut[end]["type"] = "response.incomplete".into();
-    let response = &mut cut[end]["response"];
+/// The good stream, cut after so many items, the last of which has that status.
+fn cut(items: usize, status: &str) -> Vec<Value> {
+    let mut stream = good();
+    let mut end = stream.pop().expect("a terminal event");
+    let last = place(&stream, "response.output_item.done", items - 1);
+    stream.truncate(last + 1);
+    // What is begun beside it and not done is left out.
+    stream.retain(|event| event["output_index"].as_u64() < Some(items as u64));
+    let last = stream.len() - 1;
+    stream[last]["item"]["status"] = status.into();
+    end["type"] = "response.incomplete".into();
+    let response = &mut end["response"];
     response["status"] = "incomplete".into();
     response["completed_at"] = Value::Null;
     response["incomplete_details"] = json!({"reason": "max_output_tokens"});
-    let fault = verify(&numbered(&cut)).expect_err("all items are whole");
-    assert!(fault.contains("the last item"), "{fault}");
+    response["output"] = output(&stream);
+    stream.push(end);
+    stream
+}
 
-    let item = place(&cut, "response.output_item.done", 3);
-    cut[item]["item"]["status"] = "incomplete".into();
-    cut[end]["response"]["output"][3]["status"] = "incomplete".into();
-    assert_eq!(verify(&numbered(&cut)), Ok(()));
-    let mut whole = cut.clone();
-    whole[end] = good()[end].clone();
-    whole[end]["response"]["output"] = cut[end]["response"]["output"].clone();
-    let fault = verify(&numbered(&whole)).expect_err("it has a cut item");
-    assert!(fault.contains("was cut"), "{fault}");
-    cut[end]["response"]["incomplete_details"]["reason"] = "boredom".into();
-    assert!(verify(&numbered(&cut)).is_err());
+#[test]
+fn a_cut_stream_ends_with_a_cut_item_unless_that_was_a_whole_call() {
+    for items in [2, 3, 4] {
+        assert_eq!(verify(&numbered(&cut(items, "incomplete"))), Ok(()));
+        let whole = verify(&numbered(&cut(items, "completed")));
+        assert_eq!(whole.is_ok(), items > 2, "{whole:?}");
+    }
+    let half = |status: &str| {
+        let mut stream = cut(3, status);
+        let second = place(&stream, "response.function_call_arguments.delta", 1);
+        stream.remove(second);
+        let done = place(&stream, "response.function_call_arguments.done", 0);
+        stream[done]["arguments"] = "{".into();
+        let done = place(&stream, "response.output_item.done", 2);
+        stream[done]["item"]["arguments"] = "{".into();
+        let output = output(&stream);
+        stream.last_mut().expect("an end")["response"]["output"] = output;
+        verify(&numbered(&stream))
+    };
+    assert_eq!(half("incomplete"), Ok(()));
+    assert!(half("completed").is_err_and(|fault| fault.contains("the last item")));
+}
+
+#[test]
+fn a_cut_stream_says_why_and_a_whole_one_has_nothing_cut() {
+    let mut stream = cut(4, "incomplete");
+    let end = stream.len() - 1;
+    stream[end]["response"]["incomplete_details"]["reason"] = "boredom".into();
+    assert!(verify(&numbered(&stream)).is_err_and(|fault| fault.contains("no reason")));
+    let output = stream[end]["response"]["output"].clone();
+    stream[end] = good().pop().expect("a terminal event");
+    stream[end]["response"]["output"] = output;
+    assert!(verify(&numbered(&stream)).is_err_and(|fault| fault.contains("was cut")));
 }
 
 #[test]
@@ -269,13 +299,18 @@ fn a_wrong_order_is_found() {
 fn good() -> Vec<Value> {
     let lines = GOOD.trim().lines().map(serde_json::from_str);
     let mut stream: Vec<Value> = lines.collect::<Result<_, _>>().expect("a line of JSON");
-    let done = stream
-        .iter()
-        .filter(|event| event["type"] == "response.output_item.done");
-    let output: Value = done.map(|event| event["item"].clone()).collect();
+    let output = output(&stream);
     let end = stream.last_mut().expect("a terminal event");
     end["response"]["output"] = output;
     stream
+}
+
+/// What the items of the stream were done as.
+fn output(stream: &[Value]) -> Value {
+    let done = stream
+        .iter()
+        .filter(|event| event["type"] == "response.output_item.done");
+    done.map(|event| event["item"].clone()).collect()
 }
 
 /// Where the event stands that is the nth of its type.

@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,7 +27,9 @@ const PYTHON_PACKAGES: &[&str] = &[
     "numpy==2.4.6",
     "openai==3.52.0",
 ];
-const CODEX_PACKAGE: &str = "@openai/codex@0.169.0";
+/// Each in a folder of its own.
+const CODEX: (&str, &str) = ("codex", "@openai/codex@0.169.0");
+const OLD_CODEX: (&str, &str) = ("codex-old", "@openai/codex@0.140.0");
 const CODEX_TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// A Python interpreter that has the packages above.
@@ -54,21 +56,27 @@ pub(crate) fn python() -> Option<PathBuf> {
         .clone()
 }
 
-/// The Codex CLI.
-pub(crate) fn codex() -> Option<PathBuf> {
-    static CODEX: OnceLock<Option<PathBuf>> = OnceLock::new();
-    CODEX
-        .get_or_init(|| {
-            needs("npm", &["--version"], "Codex")?;
-            let folder = installed("codex", CODEX_PACKAGE, |folder| {
-                run(Command::new("npm")
-                    .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
-                    .arg(folder)
-                    .arg(CODEX_PACKAGE));
-            });
-            Some(codex_binary(&folder).expect("the Codex package has a binary for this platform"))
-        })
-        .clone()
+/// Python as it is installed here, without the packages.
+pub(crate) fn plain_python() -> Option<PathBuf> {
+    needs("python3", &["--version"], "an MCP server")?;
+    let found = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output();
+    let found = found.expect("Python tells where it is");
+    Some(String::from_utf8_lossy(&found.stdout).trim().into())
+}
+
+/// The Codex CLI in one of its versions.
+fn codex((name, package): (&str, &str)) -> Option<PathBuf> {
+    static NPM: OnceLock<Option<()>> = OnceLock::new();
+    (*NPM.get_or_init(|| needs("npm", &["--version"], "Codex")))?;
+    let folder = installed(name, package, |folder| {
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder)
+            .arg(package));
+    });
+    Some(codex_binary(&folder).expect("the Codex package has a binary for this platform"))
 }
 
 /// One of the Python programs in `tests/real/`.
@@ -112,11 +120,11 @@ impl Drop for LlamaServer {
     }
 }
 
-/// One run of `codex exec` in an empty home and an empty work folder.
+/// `codex exec` with a home and a work folder, both empty at first.
 #[derive(Debug)]
 pub(crate) struct Codex {
     binary: PathBuf,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     base_url: String,
     model: String,
     config: String,
@@ -127,14 +135,23 @@ pub(crate) struct Codex {
 impl Codex {
     /// Prepares a run against the Responses API at `base_url`.
     pub(crate) fn new(base_url: &str) -> Option<Self> {
-        let binary = codex()?;
+        Self::version(CODEX, base_url)
+    }
+
+    /// The same with a version from before the base instructions became a message.
+    pub(crate) fn old(base_url: &str) -> Option<Self> {
+        Self::version(OLD_CODEX, base_url)
+    }
+
+    fn version(version: (&str, &str), base_url: &str) -> Option<Self> {
+        let binary = codex(version)?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["home", "work"] {
             fs::create_dir(folder.path().join(name)).expect("a folder for Codex");
         }
         Some(Self {
             binary,
-            folder,
+            folder: Arc::new(folder),
             base_url: base_url.to_owned(),
             model: "tiny".to_owned(),
             config: String::new(),
@@ -177,7 +194,16 @@ impl Codex {
     }
 
     /// Runs it to its end.
-    pub(crate) fn run(self, prompt: &str) -> CodexRun {
+    pub(crate) fn run(&self, prompt: &str) -> CodexRun {
+        self.start(&[prompt])
+    }
+
+    /// Goes on with the conversation of the last run.
+    pub(crate) fn resume(&self, prompt: &str) -> CodexRun {
+        self.start(&["resume", "--last", prompt])
+    }
+
+    fn start(&self, what: &[&str]) -> CodexRun {
         let folder = self.folder.path();
         let (home, work) = (folder.join("home"), folder.join("work"));
         fs::write(home.join("config.toml"), self.config_toml()).expect("config.toml is written");
@@ -188,7 +214,7 @@ impl Codex {
             .args(["--disable", "plugins"])
             .arg("--dangerously-bypass-approvals-and-sandbox")
             .args(&self.args)
-            .arg(prompt)
+            .args(what)
             .current_dir(&work)
             .env("HOME", &home)
             .env("CODEX_HOME", &home)
@@ -215,7 +241,7 @@ impl Codex {
             code: status.code(),
             stderr,
             work,
-            _folder: self.folder,
+            _folder: Arc::clone(&self.folder),
         }
     }
 
@@ -258,7 +284,7 @@ pub(crate) struct CodexRun {
     pub(crate) stderr: String,
     /// The folder it worked in.
     pub(crate) work: PathBuf,
-    _folder: TempDir,
+    _folder: Arc<TempDir>,
 }
 
 impl CodexRun {

@@ -3,7 +3,13 @@
 //! It speaks HTTP by hand, so that it can also do what no proper server does: be silent, stop in the
 //! middle, hang up.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON is written where it is handed over"
+)]
+
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -219,10 +225,22 @@ struct Shared {
     changed: Condvar,
 }
 
+/// What answers a chat request by looking at its body.
+#[derive(Clone)]
+struct Script(Arc<dyn Fn(&Value) -> Reply + Send + Sync>);
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script")
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// What is answered to chat requests, one after another; the last one stays.
     replies: VecDeque<Reply>,
+    /// Answers chat requests in their place.
+    script: Option<Script>,
     models: Option<Reply>,
     received: Vec<Received>,
     /// Clients that closed their connection before the answer was whole.
@@ -249,6 +267,13 @@ impl Upstream {
             }
         });
         Self { address, shared }
+    }
+
+    /// A server that looks at each chat request to answer it; it has no list of models.
+    pub(crate) fn by(script: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Self {
+        let upstream = Self::new([]);
+        upstream.shared.lock().script = Some(Script(Arc::new(script)));
+        upstream
     }
 
     /// A server that streams one answer: that text.
@@ -322,9 +347,10 @@ impl Shared {
             return;
         };
         let mut state = self.lock();
-        let reply = match request.method.as_str() {
-            "POST" if state.replies.len() > 1 => state.replies.pop_front(),
-            "POST" => state.replies.front().cloned(),
+        let reply = match (request.method.as_str(), &state.script) {
+            ("POST", Some(script)) => Some(script.0(&request.body)),
+            ("POST", None) if state.replies.len() > 1 => state.replies.pop_front(),
+            ("POST", None) => state.replies.front().cloned(),
             _ => state.models.clone(),
         };
         state.received.push(request);

@@ -1,0 +1,68 @@
+//! Which call each output answers.
+//!
+//! Ids of calls are not as unique as they should be: some servers count from zero in every answer,
+//! and a call that was broken off may come again. So an output belongs to the latest turn before it
+//! that has an open call of its id, and within one turn to the first such call.
+
+use std::collections::HashMap;
+
+use crate::responses::input::{InputItem, Role};
+
+/// Calls without an output so far, by id: the number of their turn and of their item.
+type Open<'i> = HashMap<&'i str, Vec<(usize, usize)>>;
+
+/// For the numbers of outputs, the numbers of the calls that they answer. Outputs that answer none
+/// are not in it.
+pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
+    let mut open: Open<'_> = HashMap::new();
+    let mut pairs = HashMap::new();
+    let mut astray = Vec::new();
+    let mut turn = 0;
+    for (n, item) in items.iter().enumerate() {
+        match item {
+            InputItem::Call(call) => open.entry(&call.call_id).or_default().push((turn, n)),
+            InputItem::Message {
+                role: Role::User | Role::System,
+                ..
+            }
+            | InputItem::AgentMessage { .. }
+            | InputItem::Compaction(_) => turn += 1,
+            item => {
+                let Some(id) = answered(item) else { continue };
+                turn += 1;
+                match take_latest(&mut open, id) {
+                    Some(call) => _ = pairs.insert(n, call),
+                    None => astray.push((n, id)),
+                }
+            }
+        }
+    }
+    // In odd histories an output stands before its call.
+    for (n, id) in astray {
+        let later = open.get_mut(id).and_then(|calls| {
+            let at = calls.iter().position(|(_, call)| *call > n)?;
+            Some(calls.remove(at).1)
+        });
+        if let Some(call) = later {
+            pairs.insert(n, call);
+        }
+    }
+    pairs
+}
+
+/// The id of the call that an item answers, if it is an output.
+fn answered<'i>(item: &'i InputItem<'_>) -> Option<&'i str> {
+    match item {
+        InputItem::Output(output) => output.call_id.as_deref(),
+        InputItem::Tools(found) => found.call_id.as_deref(),
+        _ => None,
+    }
+}
+
+/// The first open call of the latest turn that has one.
+fn take_latest(open: &mut Open<'_>, id: &str) -> Option<usize> {
+    let calls = open.get_mut(id)?;
+    let (latest, _) = *calls.last()?;
+    let at = calls.partition_point(|(turn, _)| *turn < latest);
+    Some(calls.remove(at).1)
+}
