@@ -170,7 +170,22 @@ impl Engine {
     }
 
     fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
-        let mut request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        match CreateResponse::parse(body) {
+            Ok(request) => self.prepare_request(request, id),
+            Err(error) => {
+                let mended = CreateResponse::mend(body).ok_or(error);
+                let mended = mended.map_err(Refusal::bad_request)?;
+                let request = CreateResponse::parse(&mended).map_err(Refusal::bad_request)?;
+                self.prepare_request(request, id)
+            }
+        }
+    }
+
+    fn prepare_request(
+        &self,
+        mut request: CreateResponse<'_>,
+        id: &str,
+    ) -> Result<Prepared, Refusal> {
         refuse_unsupported(&request)?;
         let model = request.model.clone().ok_or_else(no_model)?;
         let (route, upstream) = self.find(&model).ok_or_else(|| unknown_model(&model))?;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
 use super::input::InputItem;
-use crate::json::{Text, TextOr};
+use crate::json::{Text, TextOr, repair};
 
 /// A request for a response. Keys that we do not know are let pass, as the API's clients send more
 /// than is written down.
@@ -126,6 +126,13 @@ impl<'a> CreateResponse<'a> {
             Ok(Object(request)) => Ok(request),
             Err(error) => Err(explain(body, &error)),
         }
+    }
+
+    /// The body without what keeps it from being JSON although its meaning is plain: halves of
+    /// surrogate pairs (JavaScript cuts strings there), broken UTF-8. `None` if that is not it.
+    #[must_use]
+    pub fn mend(body: &[u8]) -> Option<Vec<u8>> {
+        repair(body)
     }
 
     /// Whether the answer is asked to hold `what`.

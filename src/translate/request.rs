@@ -64,7 +64,7 @@ pub fn lower<'a>(
     }
     let choice = lowering.choice(request.tool_choice, &mut notes)?;
     let Lowering {
-        map: tools,
+        map: mut tools,
         tools: offered,
         ..
     } = lowering;
@@ -75,6 +75,7 @@ pub fn lower<'a>(
     }
     conversation.items(items)?;
     let messages = conversation.finish();
+    tools.keep_call_ids(&messages);
 
     let mut chat = ChatRequest {
         model: Cow::Borrowed(options.model),

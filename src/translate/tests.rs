@@ -83,7 +83,7 @@ fn fragments_of_details_are_put_together() {
 fn a_calls_signature_is_sealed_before_the_call() {
     let extra = json!({"google": {"thought_signature": "s"}});
     let call = json!({"tool_calls": [{"id": "a", "extra_content": extra, "function": {"name": "f", "arguments": "{}"}}]});
-    let (seen, kinds) = sealed(&[call.clone()]);
+    let (seen, kinds) = sealed(std::slice::from_ref(&call));
     assert_eq!(kinds, ["reasoning", "function_call"]);
     assert_eq!(seen, [json!({"f": "r", "x": [["a", extra]]})]);
     let (seen, kinds) = sealed(&[json!({"reasoning_content": "hm"}), call]);

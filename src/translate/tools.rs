@@ -3,12 +3,13 @@
 mod choice;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::value::RawValue;
 
 use super::names;
 use super::note::Note;
+use crate::chat::Message;
 use crate::chat::message::FunctionTag;
 use crate::chat::request::{FunctionTool, Schema, Tool as ChatTool};
 use crate::json::Text;
@@ -26,6 +27,8 @@ pub(super) const INPUT: &str = "input";
 pub struct ToolMap {
     entries: Vec<Origin>,
     by_sent_name: HashMap<String, usize>,
+    /// Ids of calls in the conversation: a new call must not have one of them.
+    call_ids: HashSet<String>,
 }
 
 /// The tool that a function of the chat stands for.
@@ -39,6 +42,21 @@ pub(super) struct Origin {
 }
 
 impl ToolMap {
+    /// Whether some call of the conversation has that id.
+    pub(super) fn knows_call(&self, id: &str) -> bool {
+        self.call_ids.contains(id)
+    }
+
+    /// Keeps the ids of the calls in a conversation.
+    pub(super) fn keep_call_ids(&mut self, messages: &[Message<'_>]) {
+        for message in messages {
+            if let Message::Assistant(said) = message {
+                let ids = said.tool_calls.iter().map(|call| call.id.to_string());
+                self.call_ids.extend(ids);
+            }
+        }
+    }
+
     /// The tool that the upstream called; a name that was not offered is taken for a function, so
     /// that the client can tell the model.
     pub(super) fn raise(&self, sent_name: &str) -> Origin {

@@ -373,9 +373,13 @@ impl Turn {
     /// Clients tell calls apart by this id, so it must be there and be unlike the others.
     fn unique_call_id(&self, slot: usize, call_id: Option<&str>) -> String {
         match call_id {
-            Some(id) if !self.call_ids.iter().any(|known| known == id) => id.to_owned(),
+            Some(id) if self.is_new_call(id) => id.to_owned(),
             _ => format!("call_{}{slot:04x}", self.suffix()),
         }
+    }
+
+    fn is_new_call(&self, id: &str) -> bool {
+        !self.context.tools.knows_call(id) && !self.call_ids.iter().any(|known| known == id)
     }
 
     /// Gives what the upstream wants back an item of its own, where no thinking was open to hold it.

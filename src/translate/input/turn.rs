@@ -61,7 +61,11 @@ impl<'a> Conversation<'a, '_> {
     fn arguments(&mut self, kind: CallKind, payload: Payload<'a>, id: &Text<'a>) -> Cow<'a, str> {
         match (kind, payload) {
             (CallKind::Custom, Payload::Text(text)) => Cow::Owned(wrap(INPUT, &text)),
-            (_, Payload::Json(raw)) => Cow::Borrowed(raw.get()),
+            (_, Payload::Json(raw)) if raw.get().starts_with('{') => Cow::Borrowed(raw.get()),
+            (_, Payload::Json(raw)) => {
+                self.notes.push(Note::ArgumentsMended(id.to_string()));
+                Cow::Owned(format!("{{\"arguments\":{}}}", raw.get()))
+            }
             (_, Payload::Text(text)) if text.trim().is_empty() => Cow::Borrowed("{}"),
             (_, Payload::Text(text)) if is_object(&text) => text.into_cow(),
             (_, Payload::Text(text)) => {

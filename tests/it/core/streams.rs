@@ -51,7 +51,7 @@ fn items(response: &Value) -> Vec<String> {
     let text = |item: &Value| -> String {
         let parts = item["content"].as_array().into_iter().flatten();
         parts
-            .filter_map(|part| part["text"].as_str().or(part["refusal"].as_str()))
+            .filter_map(|part| part["text"].as_str().or_else(|| part["refusal"].as_str()))
             .collect()
     };
     let items = response["output"].as_array().expect("an output").iter();
@@ -69,7 +69,7 @@ fn items(response: &Value) -> Vec<String> {
     shown.collect()
 }
 
-fn tool(call: Value) -> Value {
+fn tool(call: &Value) -> Value {
     json!({"tool_calls": [call]})
 }
 
@@ -85,7 +85,7 @@ fn fragment(index: Value, id: Value, name: Value, arguments: Value) -> Value {
             call["function"][key] = value;
         }
     }
-    tool(call)
+    tool(&call)
 }
 
 macro_rules! frag {
@@ -378,7 +378,7 @@ fn token_counts_are_taken_from_wherever_they_are() {
         json!({"choices": [], "x_groq": {"usage": counts}}),
     ] {
         let bytes = [
-            stream(&[text.clone()], Some("stop"), false),
+            stream(std::slice::from_ref(&text), Some("stop"), false),
             frame(&chunk).into_bytes(),
         ]
         .concat();

@@ -264,7 +264,7 @@ fn uses(text: &str) -> Vec<String> {
                 let names = list
                     .split(',')
                     .map(|name| name.trim().trim_end_matches([';', '}']));
-                found.extend(names.map(|name| first_word(name)));
+                found.extend(names.map(first_word));
             } else {
                 found.push(first_word(part));
             }
