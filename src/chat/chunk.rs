@@ -124,6 +124,9 @@ pub struct Delta<'a> {
     /// What the model says when it declines.
     #[serde(default, deserialize_with = "lenient::text")]
     pub refusal: Option<Text<'a>>,
+    /// Speech, of which the words are text.
+    #[serde(default, deserialize_with = "lenient::object")]
+    pub audio: Option<Audio<'a>>,
     /// Calls, or fragments of them.
     #[serde(default, deserialize_with = "calls")]
     pub tool_calls: Option<Vec<ToolCall<'a>>>,
@@ -148,6 +151,15 @@ pub struct ContentPart<'a> {
     /// Thinking of a thinking part: text, or a list of text parts.
     #[serde(default)]
     pub thinking: Option<TextOr<'a, ReasoningDetail<'a>>>,
+}
+
+/// Speech.
+#[derive(Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Audio<'a> {
+    /// Its words.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub transcript: Option<Text<'a>>,
 }
 
 /// Thinking as an object.

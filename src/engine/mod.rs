@@ -170,15 +170,18 @@ impl Engine {
     }
 
     fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
-        match CreateResponse::parse(body) {
-            Ok(request) => self.prepare_request(request, id),
-            Err(error) => {
-                let mended = CreateResponse::mend(body).ok_or(error);
-                let mended = mended.map_err(Refusal::bad_request)?;
-                let request = CreateResponse::parse(&mended).map_err(Refusal::bad_request)?;
-                self.prepare_request(request, id)
-            }
-        }
+        let prepare = |body: &[u8]| {
+            let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+            self.prepare_request(request, id)
+        };
+        prepare(body).or_else(|refusal| {
+            let mended = match refusal.status {
+                400 => CreateResponse::mend(body),
+                _ => None,
+            };
+            // Where mending does not help, the first complaint is the one to tell.
+            mended.and_then(|body| prepare(&body).ok()).ok_or(refusal)
+        })
     }
 
     fn prepare_request(

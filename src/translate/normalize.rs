@@ -155,6 +155,9 @@ impl Normalizer {
             Some(TextOr::One(part)) => self.part(*part, each),
             Some(TextOr::Odd) | None => {}
         }
+        if let Some(words) = delta.audio.and_then(|audio| audio.transcript) {
+            self.text(&words, Vec::new(), each);
+        }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             self.calls.end_whole(each);
             each(ChatEvent::Refusal(&text));
@@ -215,6 +218,7 @@ impl Normalizer {
             };
             if !text.is_empty() {
                 self.think.disable();
+                self.calls.end_whole(each);
                 each(ChatEvent::Reasoning {
                     text: &text,
                     field: CarryField::ThinkTags,

@@ -211,7 +211,9 @@ impl Reader {
 
     /// Says of an answer without a chunk what it was instead.
     fn what_it_was(&self) -> ErrorObject {
-        let text = self.head.trim_ascii();
+        // What comes behind the sentinel is nobody's, and is not always read.
+        let end = memchr::memmem::find(&self.head, b"[DONE]").unwrap_or(self.head.len());
+        let text = self.head.get(..end).unwrap_or_default().trim_ascii();
         if text.is_empty() {
             return ErrorObject::server("the upstream's answer was empty");
         }

@@ -223,7 +223,7 @@ impl ToolCalls {
 }
 
 /// The index that stands for a call of the older form.
-const LEGACY: i64 = -1;
+const LEGACY: i64 = i64::MIN;
 
 impl Call {
     /// Whether a fragment without a known id begins another call: it is named, and this call is

@@ -48,7 +48,7 @@ fn err(output: &Output) -> &str {
 #[test]
 fn every_command_explains_itself() {
     let home = folder();
-    for command in ["", "serve", "demo", "check", "codex", "replay"] {
+    for command in ["", "serve", "demo", "check", "codex", "replay", "profiles"] {
         let mut args = vec![command, "--help"];
         args.retain(|arg| !arg.is_empty());
         let output = run(home.path(), &args);
@@ -60,7 +60,7 @@ fn every_command_explains_itself() {
         );
     }
     let all = run(home.path(), &["--help"]);
-    for command in ["serve", "demo", "check", "codex", "replay"] {
+    for command in ["serve", "demo", "check", "codex", "replay", "profiles"] {
         assert!(
             out(&all).contains(&format!("\n  {command} ")),
             "{command}: {}",
@@ -375,4 +375,93 @@ fn demo_shows_thinking_a_call_and_text_without_any_model() {
         "{shown}"
     );
     assert_ne!(served, "0");
+}
+
+#[test]
+fn profiles_lists_the_dialects_and_prints_each_as_toml() {
+    let home = folder();
+    let all = run(home.path(), &["profiles"]);
+    assert_eq!(all.status.code(), Some(0), "{}", err(&all));
+    for name in ["deepseek", "ollama"] {
+        let listed = out(&all)
+            .lines()
+            .any(|line| line.split(' ').next() == Some(name));
+        assert!(listed, "{name} is not in\n{}", out(&all));
+
+        let one = run(home.path(), &["profiles", name]);
+        assert_eq!(one.status.code(), Some(0), "{}", err(&one));
+        let dialect: toml::Table = out(&one).parse().expect("TOML");
+        assert!(!dialect.is_empty());
+        // It can be taken over into a configuration.
+        let config = toml::Table::from_iter([(
+            "upstreams".to_owned(),
+            toml::Table::from_iter([(
+                "a".to_owned(),
+                toml::Table::from_iter([
+                    ("base_url".to_owned(), "http://127.0.0.1:1/v1".into()),
+                    ("dialect".to_owned(), dialect.into()),
+                ])
+                .into(),
+            )])
+            .into(),
+        )]);
+        fs::write(home.path().join("own.toml"), config.to_string()).expect("it is written");
+        let used = run(home.path(), &["codex", "--config", "own.toml"]);
+        assert_eq!(used.status.code(), Some(0), "{name}: {}", err(&used));
+    }
+    let unknown = run(home.path(), &["profiles", "deepsek"]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", err(&unknown));
+    assert!(err(&unknown).contains("deepseek"), "{}", err(&unknown));
+}
+
+#[test]
+fn an_empty_variable_for_the_configuration_is_as_good_as_none() {
+    let upstream = Upstream::new([]).models(Reply::json(200, &json!({"data": [{"id": "own"}]})));
+    let home = folder();
+    let check = |args: &[&str]| {
+        let mut command = antiphon(home.path(), args);
+        let output = command.env("ANTIPHON_CONFIG", "").output();
+        output.expect("the program starts")
+    };
+    let output = check(&["check", "--upstream", &upstream.base_url()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("own"), "{}", out(&output));
+
+    // The file in the folder is found as ever.
+    let config = format!("[upstreams.near]\nbase_url = \"{}\"\n", upstream.base_url());
+    fs::write(home.path().join("proxy.toml"), config).expect("it is written");
+    let output = check(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("near"), "{}", out(&output));
+}
+
+#[test]
+fn check_names_a_headers_variable_that_is_not_set() {
+    let upstream = Upstream::new([]).models(Reply::json(200, &json!({"data": []})));
+    let home = folder();
+    let config = format!(
+        "[upstreams.mock]\nbase_url = \"{}\"\nenv_http_headers = {{ \"x-token\" = \"MOCK_TOKEN\", \"x-team\" = \"MOCK_TEAM\" }}\n",
+        upstream.base_url()
+    );
+    fs::write(home.path().join("proxy.toml"), config).expect("it is written");
+    let mut command = antiphon(home.path(), &["check"]);
+    let output = command
+        .env("MOCK_TEAM", "blue")
+        .output()
+        .expect("the program starts");
+    let lines = || out(&output).lines().chain(err(&output).lines());
+    assert!(
+        lines().any(|line| line.contains("MOCK_TOKEN") && line.contains("not set")),
+        "{}{}",
+        out(&output),
+        err(&output)
+    );
+    assert!(
+        !lines().any(|line| line.contains("MOCK_TEAM")),
+        "{}",
+        out(&output)
+    );
+    let asked = &upstream.received()[0];
+    assert_eq!(asked.header("x-team"), Some("blue"));
+    assert_eq!(asked.header("x-token"), None);
 }

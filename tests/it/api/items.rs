@@ -1,5 +1,5 @@
-//! The items of an answer: calls, thinking, refusals, cut answers; and what becomes of them when the
-//! client sends them back.
+//! The items of an answer other than calls: thinking, refusals, cut answers; and what becomes of them
+//! when the client sends them back.
 
 #![expect(
     clippy::needless_pass_by_value,
@@ -13,7 +13,7 @@ use crate::support::events::SseEvent;
 use crate::support::proxy::Proxy;
 use crate::support::upstream::{Reply, Upstream, call, completion, delta, finish, text, usage};
 
-fn function(name: &str) -> Value {
+pub(super) fn function(name: &str) -> Value {
     json!({
         "type": "function",
         "name": name,
@@ -23,153 +23,18 @@ fn function(name: &str) -> Value {
 }
 
 /// Asks, with tools, an upstream that streams these chunks.
-fn answer(chunks: &[Value], tools: Value) -> Vec<SseEvent> {
+pub(super) fn answer(chunks: &[Value], tools: Value) -> Vec<SseEvent> {
     let upstream = Upstream::new([Reply::stream(chunks)]);
     let proxy = Proxy::to(&upstream.base_url());
     streamed(&proxy, &with(hello(), json!({"tools": tools})))
 }
 
-fn item_kinds(response: &Value) -> Vec<&str> {
+pub(super) fn item_kinds(response: &Value) -> Vec<&str> {
     let items = response["output"].as_array().expect("a list of items");
     items
         .iter()
         .filter_map(|item| item["type"].as_str())
         .collect()
-}
-
-#[test]
-fn a_call_is_streamed_with_its_arguments() {
-    let events = answer(
-        &[
-            text("Wait."),
-            call(0, Some(("call_7", "f")), ""),
-            call(0, None, "{\"a\":"),
-            call(0, None, "\"b\"}"),
-            finish("tool_calls"),
-            usage(9, 4),
-        ],
-        json!([function("f")]),
-    );
-    assert_eq!(item_kinds(last(&events)), ["message", "function_call"]);
-    let own = &last(&events)["output"][1];
-    assert_eq!(own["call_id"], "call_7");
-    assert_eq!(own["name"], "f");
-    assert_eq!(own["arguments"], "{\"a\":\"b\"}");
-    assert_eq!(own["status"], "completed");
-    assert_eq!(
-        deltas(&events, "response.function_call_arguments.delta"),
-        "{\"a\":\"b\"}"
-    );
-}
-
-#[test]
-fn calls_whose_pieces_come_by_turns_are_kept_apart() {
-    let events = answer(
-        &[
-            call(0, Some(("c0", "f")), "{\"a\":"),
-            call(1, Some(("c1", "g")), "{\"b\":"),
-            call(0, None, "1}"),
-            call(1, None, "2}"),
-            finish("tool_calls"),
-            usage(9, 4),
-        ],
-        json!([function("f"), function("g")]),
-    );
-    let calls = last(&events)["output"].as_array().expect("items");
-    let calls: Vec<_> = calls
-        .iter()
-        .map(|call| (&call["call_id"], &call["arguments"]))
-        .collect();
-    assert_eq!(
-        calls,
-        [
-            (&json!("c0"), &json!("{\"a\":1}")),
-            (&json!("c1"), &json!("{\"b\":2}"))
-        ]
-    );
-}
-
-#[test]
-fn calls_always_have_ids_and_no_two_the_same() {
-    // The first has no id, the other two share one.
-    let unnamed =
-        delta(json!({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}));
-    let events = answer(
-        &[
-            unnamed,
-            call(1, Some(("same", "f")), "{\"a\":\"1\"}"),
-            call(2, Some(("same", "f")), "{\"a\":\"2\"}"),
-            finish("tool_calls"),
-            usage(9, 4),
-        ],
-        json!([function("f")]),
-    );
-    // That the ids are there and differ, the grammar sees to.
-    let calls = last(&events)["output"].as_array().expect("items");
-    let arguments: Vec<_> = calls
-        .iter()
-        .filter_map(|call| call["arguments"].as_str())
-        .collect();
-    assert_eq!(arguments, ["{}", "{\"a\":\"1\"}", "{\"a\":\"2\"}"]);
-}
-
-#[test]
-fn a_custom_tool_is_called_with_free_text() {
-    let tools = json!([{"type": "custom", "name": "apply_patch", "description": "Patches.", "format": {"type": "text"}}]);
-    let upstream = Upstream::new([Reply::stream(&[
-        call(0, Some(("c0", "apply_patch")), "{\"inp"),
-        call(0, None, "ut\": \"*** Begin\\n"),
-        call(0, None, "+\\u00e9\\\""),
-        call(0, None, "\"}"),
-        finish("tool_calls"),
-        usage(9, 4),
-    ])]);
-    let proxy = Proxy::to(&upstream.base_url());
-    let events = streamed(&proxy, &with(hello(), json!({"tools": tools})));
-    let own = &last(&events)["output"][0];
-    assert_eq!(own["type"], "custom_tool_call");
-    assert_eq!(own["name"], "apply_patch");
-    assert_eq!(own["input"], "*** Begin\n+é\"");
-    let pieces = events
-        .iter()
-        .filter(|event| event.kind() == "response.custom_tool_call_input.delta");
-    assert!(pieces.count() > 1, "the input is not streamed");
-    assert_eq!(upstream.asked()[0]["tools"][0]["type"], "function");
-}
-
-#[test]
-fn a_tool_in_a_namespace_is_called_by_its_own_name_and_the_namespaces() {
-    let tools = json!([
-        {"type": "namespace", "name": "mcp__calc", "description": "Sums.", "tools": [function("add")]},
-        function("add"),
-    ]);
-    let upstream = Upstream::saying("Hi");
-    let proxy = Proxy::to(&upstream.base_url());
-    streamed(&proxy, &with(hello(), json!({"tools": tools})));
-    let offered = &upstream.asked()[0]["tools"];
-    let offered: Vec<&str> = offered
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|tool| tool["function"]["name"].as_str())
-        .collect();
-    assert_eq!(offered.len(), 2);
-    assert_ne!(offered[0], offered[1]);
-
-    for (name, namespace) in [(offered[0], json!("mcp__calc")), (offered[1], Value::Null)] {
-        let chunks = [
-            call(0, Some(("c0", name)), "{\"a\":\"1\"}"),
-            finish("tool_calls"),
-            usage(9, 4),
-        ];
-        let events = answer(&chunks, tools.clone());
-        let own = &last(&events)["output"][0];
-        assert_eq!(
-            (&own["name"], &own["namespace"]),
-            (&json!("add"), &namespace),
-            "{own}"
-        );
-    }
 }
 
 #[test]
@@ -303,53 +168,6 @@ fn thinking_that_was_sealed_elsewhere_is_passed_over() {
     let asked = upstream.asked()[0].to_string();
     assert!(asked.contains("One") && asked.contains("Two"), "{asked}");
     assert!(!asked.contains("gAAAA"), "{asked}");
-}
-
-#[test]
-fn calls_and_their_outputs_are_put_together_again() {
-    // All items of an answer first, then all outputs: the order in which Codex sends them.
-    let calling =
-        |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
-    let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": format!("of {id}")});
-    let said = json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Both."}]});
-    let input = json!([
-        {"role": "user", "content": "Go"},
-        calling("a"),
-        calling("b"),
-        said,
-        output("b"),
-        output("a"),
-        {"role": "user", "content": "More"},
-    ]);
-    let upstream = Upstream::saying("Hi");
-    let proxy = Proxy::to(&upstream.base_url());
-    whole(
-        &proxy,
-        &with(hello(), json!({"input": input, "tools": [function("f")]})),
-    );
-    let messages = upstream.asked()[0]["messages"].clone();
-    let messages = messages.as_array().expect("messages");
-    let roles: Vec<_> = messages
-        .iter()
-        .filter_map(|message| message["role"].as_str())
-        .collect();
-    assert_eq!(
-        roles,
-        ["user", "assistant", "tool", "tool", "user"],
-        "{messages:#?}"
-    );
-    assert_eq!(messages[1]["content"], "Both.");
-    let ids: Vec<_> = messages[1]["tool_calls"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|call| &call["id"])
-        .collect();
-    assert_eq!(ids, ["a", "b"]);
-    for message in &messages[2..4] {
-        let id = message["tool_call_id"].as_str().unwrap_or_default();
-        assert_eq!(message["content"], format!("of {id}"));
-    }
 }
 
 #[test]

@@ -2,13 +2,18 @@
 //! Every streamed answer goes through the grammar.
 
 mod bodies;
+mod calls;
 mod cli;
 mod faults;
 mod items;
+mod log;
 mod misc;
 mod models;
+mod pace;
+mod refusals;
 mod requests;
 mod responses;
+mod secrets;
 #[cfg(unix)]
 mod shutdown;
 mod streams;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{JSON, hello, last, post, refusal, send, streamed, whole, with};
+use super::{JSON, hello, last, post, read_stream, refusal, send, streamed, whole, with};
+use crate::support::events;
 use crate::support::proxy::Proxy;
 use crate::support::upstream::Upstream;
 
@@ -10,7 +11,7 @@ use crate::support::upstream::Upstream;
 fn a_body_that_is_no_json_object_is_refused() {
     let upstream = Upstream::saying("Hi");
     let proxy = Proxy::to(&upstream.base_url());
-    let bodies: [&[u8]; 9] = [
+    let bodies: [&[u8]; 8] = [
         b"",
         b"{",
         b"{\"model\": \"m\", \"input\": \"Hello\"",
@@ -19,7 +20,6 @@ fn a_body_that_is_no_json_object_is_refused() {
         b"[]",
         b"null",
         b"\"text\"",
-        b"{\"model\": \"m\", \"input\": \"\xff\xfe\"}",
     ];
     for body in bodies {
         let error = refusal(&send(&proxy, &[JSON], body), 400);
@@ -278,4 +278,137 @@ fn a_schema_with_ordinary_nesting_arrives_as_it_was() {
         upstream.asked()[0]["tools"][0]["function"]["parameters"],
         schema
     );
+}
+
+#[test]
+fn half_a_character_is_taken_for_one_that_cannot_be_shown() {
+    let upstream = Upstream::saying("Hi");
+    let proxy = Proxy::to(&upstream.base_url());
+    for (body, content) in [
+        (r#"{"model":"m","input":"a \ud83d b"}"#, "a \u{fffd} b"),
+        (r#"{"model":"m","input":"a \ude00"}"#, "a \u{fffd}"),
+        (r#"{"model":"m","input":"\ud83d\u0041"}"#, "\u{fffd}A"),
+        (
+            r#"{"model":"m","input":"\ud83d\ude00 \uD83D"}"#,
+            "😀 \u{fffd}",
+        ),
+        (
+            r#"{"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":"cut\udbff"}]}]}"#,
+            "cut\u{fffd}",
+        ),
+        // This one is no escape.
+        (r#"{"model":"m","input":"\\ud83d"}"#, "\\ud83d"),
+    ] {
+        let reply = send(&proxy, &[JSON], body.as_bytes());
+        assert_eq!(reply.status, 200, "{body}: {}", reply.text());
+        let asked = upstream.asked().pop().expect("it was asked");
+        assert_eq!(asked["messages"][0]["content"], content, "{body}");
+    }
+    // So are bytes that are no text.
+    let body = b"{\"model\":\"m\",\"input\":\"a \xff b\"}";
+    assert_eq!(send(&proxy, &[JSON], body).status, 200);
+    let asked = upstream.asked().pop().expect("it was asked");
+    assert_eq!(asked["messages"][0]["content"], "a \u{fffd} b");
+}
+
+/// A request in which much is told back to the client, as it is.
+fn eloquent() -> Value {
+    json!({
+        "model": "m",
+        "stream": true,
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}],
+        "instructions": "Be kind.\r\nBe brief.\n",
+        "metadata": {"a": "b", "line": "one\ntwo"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object", "properties": {"a": {"type": "string", "enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": false}}},
+        "tool_choice": {"type": "function", "name": "f"},
+        "tools": [
+            {"type": "function", "name": "f", "description": "Two\nlines.", "parameters": {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}, "strict": false},
+            {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "lark", "definition": "start: /a/\n"}},
+            {"type": "web_search", "filters": {"allowed_domains": ["a.example", "b.example"]}},
+        ],
+    })
+}
+
+#[test]
+fn a_request_of_many_lines_is_told_back_in_one() {
+    let upstream = Upstream::saying("Hi");
+    let proxy = Proxy::to(&upstream.base_url());
+    let laid_out = serde_json::to_string_pretty(&eloquent()).expect("JSON");
+    assert!(laid_out.lines().count() > 50);
+    // A lone carriage return ends a line of an event stream as well.
+    for line_end in ["\n", "\r\n", "\r", "\n\n", "\t\n\t"] {
+        let body = laid_out.replace('\n', line_end);
+        let reply = send(&proxy, &[JSON], body.as_bytes());
+        let events = read_stream(&reply);
+        assert_eq!(last(&events)["status"], "completed");
+        assert!(!reply.body.contains(&b'\r'), "{}", reply.text());
+        let frames = reply.text().split_terminator("\n\n");
+        let mut frames = frames.filter(|frame| *frame != "data: [DONE]");
+        for event in &events {
+            let frame = frames.next().expect("a frame for each event");
+            let lines: Vec<&str> = frame.split('\n').collect();
+            assert_eq!(lines.len(), 2, "{frame}");
+            assert!(lines[0].starts_with("event: response."), "{frame}");
+            let data = lines[1].strip_prefix("data: ").expect("a line of data");
+            assert_eq!(events::json(data), event.data);
+        }
+        assert_eq!(frames.next(), None);
+        // What it says is what was said.
+        for key in ["tools", "tool_choice", "metadata", "instructions"] {
+            assert_eq!(last(&events)[key], eloquent()[key], "{key}");
+        }
+    }
+    let asked = upstream.asked();
+    assert!(asked.iter().all(|body| *body == asked[0]));
+}
+
+#[test]
+fn a_models_own_limit_counts_where_the_client_sets_none() {
+    let upstream = Upstream::saying("Hi");
+    let proxy = Proxy::builder()
+        .config(&format!(
+            "[upstreams.mock]\nbase_url = \"{}\"\n[models.m]\nmax_output_tokens = 123\n\
+             [models.\"short-*\"]\nmax_output_tokens = 7\n",
+            upstream.base_url()
+        ))
+        .start();
+    for (request, sent, told) in [
+        (hello(), json!(123), Value::Null),
+        (
+            with(hello(), json!({"max_output_tokens": null})),
+            json!(123),
+            Value::Null,
+        ),
+        (
+            with(hello(), json!({"max_output_tokens": 50})),
+            json!(50),
+            json!(50),
+        ),
+        // It is the default, not the most that there can be.
+        (
+            with(hello(), json!({"max_output_tokens": 500})),
+            json!(500),
+            json!(500),
+        ),
+        (
+            with(hello(), json!({"model": "short-answers"})),
+            json!(7),
+            Value::Null,
+        ),
+        (
+            with(hello(), json!({"model": "other"})),
+            Value::Null,
+            Value::Null,
+        ),
+    ] {
+        for response in [
+            whole(&proxy, &request),
+            last(&streamed(&proxy, &request)).clone(),
+        ] {
+            let asked = upstream.asked().pop().expect("it was asked");
+            assert_eq!(asked["max_tokens"], sent, "{request}");
+            assert_eq!(response["max_output_tokens"], told, "{request}");
+        }
+    }
 }

@@ -129,6 +129,7 @@ fn a_sub_agent_answers(model: &str, more: Value) {
                 do_call(request, "spawn_agent", &task)
             }
             [_, _, ..] if has_the_answer(request) => say("I was told."),
+            [_, _, _, _, ..] => say("I was never told."),
             [spawned, ..] => {
                 let spawned: Value = serde_json::from_str(&words(spawned)).unwrap_or_default();
                 let mut wait = json!({"timeout_ms": 10000});

@@ -1,6 +1,7 @@
 //! Tests of the pure core, and of the tree's own rules: no process, no network.
 
 mod chunking;
+mod corpus;
 mod golden;
 mod lowering;
 mod properties;

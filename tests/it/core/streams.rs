@@ -319,6 +319,10 @@ fn refusals_citations_and_other_choices() {
         response(&cited)["output"][0]["content"][0]["annotations"][0]["url"],
         "u"
     );
+    assert_eq!(
+        said(&[json!({"audio": {"id": "a", "transcript": "spoken"}})]),
+        ["spoken"]
+    );
     let other = frame(&json!({"choices": [{"index": 1, "delta": {"content": "B"}}]}));
     let mut bytes = stream(&[json!({"content": "a"})], None, false);
     bytes.extend(other.as_bytes());
