@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::http;
 use crate::support::proxy::Proxy;
-use crate::support::real::{Codex, LlamaServer, python, script};
+use crate::support::real::{Codex, LlamaServer, node, python, script};
 
 const PLAIN: &str = "Hello from a tiny model: every word is one token, café and 🦙 check UTF-8, then it stops here.";
 const AFTER: &str = "The tool has answered; nothing is left to do.";
@@ -127,8 +127,21 @@ fn the_openai_python_sdk_finds_nothing_wrong() {
         return;
     };
     let proxy = Proxy::to(llama.base_url());
-    let sdk = Command::new(python)
-        .arg(script("sdk_stream.py"))
+    sdk_is_content(Command::new(python).arg(script("sdk_stream.py")), &proxy);
+}
+
+#[test]
+fn the_openai_node_sdk_finds_nothing_wrong() {
+    let (Some(mut program), Some(llama)) = (node("sdk_stream.mjs"), LlamaServer::start("deepseek"))
+    else {
+        return;
+    };
+    sdk_is_content(&mut program, &Proxy::to(llama.base_url()));
+}
+
+/// Runs an SDK's program against the proxy, and fails with what it says.
+fn sdk_is_content(program: &mut Command, proxy: &Proxy) {
+    let sdk = program
         .arg(proxy.base_url())
         .stdin(Stdio::null())
         .output()

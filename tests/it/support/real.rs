@@ -29,6 +29,8 @@ const PYTHON_PACKAGES: &[&str] = &[
 ];
 /// Each in a folder of its own.
 const CODEX: (&str, &str) = ("codex", "@openai/codex@0.169.0");
+/// The SDK wants a newer Node.js than many systems have.
+const NODE_PACKAGES: &[&str] = &["openai@7.55.0", "node@24.21.0"];
 const OLD_CODEX: (&str, &str) = ("codex-old", "@openai/codex@0.140.0");
 const CODEX_TIME_LIMIT: Duration = Duration::from_secs(90);
 
@@ -68,18 +70,41 @@ pub(crate) fn plain_python() -> Option<PathBuf> {
 
 /// The Codex CLI in one of its versions.
 fn codex((name, package): (&str, &str)) -> Option<PathBuf> {
-    static NPM: OnceLock<Option<()>> = OnceLock::new();
-    (*NPM.get_or_init(|| needs("npm", &["--version"], "Codex")))?;
-    let folder = installed(name, package, |folder| {
-        run(Command::new("npm")
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
-            .arg(folder)
-            .arg(package));
-    });
+    let folder = npm(name, &[package])?;
     Some(codex_binary(&folder).expect("the Codex package has a binary for this platform"))
 }
 
-/// One of the Python programs in `tests/real/`.
+/// A folder with packages out of npm.
+fn npm(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    static NPM: OnceLock<Option<()>> = OnceLock::new();
+    (*NPM.get_or_init(|| {
+        needs(
+            "npm",
+            &["--version"],
+            "Codex and the OpenAI SDK for Node.js",
+        )
+    }))?;
+    Some(installed(name, &packages.join(" "), |folder| {
+        run(Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder)
+            .args(packages));
+    }))
+}
+
+/// A command that runs one of the Node.js programs in `tests/real/`, with the OpenAI SDK.
+pub(crate) fn node(name: &str) -> Option<Command> {
+    static NODE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let folder = NODE.get_or_init(|| npm("node", NODE_PACKAGES)).clone()?;
+    // A module finds its packages by where it lies itself.
+    let here = folder.join(name);
+    fs::copy(script(name), &here).expect("a program is copied");
+    let mut command = Command::new(folder.join("node_modules/node/bin/node"));
+    command.arg(here);
+    Some(command)
+}
+
+/// One of the programs in `tests/real/`.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/real")
