@@ -127,7 +127,7 @@ fn check_events(out: &[u8]) {
         assert!(!terminal, "{kind} after the terminal event");
         let index = event["output_index"].as_u64();
         match kind {
-            "response.created" | "response.in_progress" => assert_eq!(number < 2, true),
+            "response.created" | "response.in_progress" => assert!(number < 2),
             "response.completed" | "response.incomplete" | "response.failed" => terminal = true,
             "response.output_item.added" => {
                 assert_eq!(index, Some(added));

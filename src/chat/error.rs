@@ -406,8 +406,11 @@ fn plain(body: &[u8]) -> String {
         out
     };
     let folded = out.split_whitespace().collect::<Vec<_>>().join(" ");
-    match folded.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", folded.get(..at).unwrap_or_default()),
-        None => folded,
-    }
+    let Some((at, _)) = folded.char_indices().nth(LONGEST) else {
+        return folded;
+    };
+    // Never inside of a word: it may be a key, which is known only whole.
+    let head = folded.get(..at).unwrap_or_default();
+    let of_word = |c: char| c.is_alphanumeric() || "_-.+/=~".contains(c);
+    format!("{}…", head.trim_end_matches(of_word).trim_end())
 }

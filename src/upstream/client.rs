@@ -134,6 +134,8 @@ impl Upstream {
     #[must_use]
     pub fn without_secrets(&self, mut error: ErrorObject) -> ErrorObject {
         error.message = self.secrets.hide(&error.message);
+        error.param = error.param.map(|param| self.secrets.hide(&param));
+        error.code = error.code.map(|code| self.secrets.hide(&code).into());
         error
     }
 
@@ -199,12 +201,15 @@ impl Upstream {
     async fn refused(&self, head: &http::response::Parts, body: reqwest::Body) -> Refusal {
         let body = read_error(body).await;
         let body = self.secrets.hide(&String::from_utf8_lossy(&body));
-        Refusal::of_answer(
+        let mut refusal = Refusal::of_answer(
             &self.settings.name,
             head.status.as_u16(),
             &head.headers,
             body.as_bytes(),
-        )
+        );
+        // Once more: JSON may have spelt them with escapes.
+        refusal.error = self.without_secrets(refusal.error);
+        refusal
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Refusal {

@@ -149,7 +149,12 @@ fn a_key_that_a_long_message_is_cut_in_is_not_told_in_part() {
         let request = json!({"model": "m", "input": "x".repeat(length)});
         let reply = post(&proxy, &request);
         let message = refusal(&reply, 502)["message"].to_string();
-        assert!(message.contains(&"x".repeat(300)), "{message}");
+        // A word that is cut is left out as a whole: nobody knows whether it is a key.
+        assert_eq!(
+            message.contains(&"x".repeat(300)),
+            length < 400,
+            "{length}: {message}"
+        );
         assert!(!message.contains(&OWN[..8]), "{length}: {message}");
     }
 }

@@ -9,7 +9,6 @@ use super::support::root;
 #[rustfmt::skip]
 #[expect(
     unreachable_pub,
-    clippy::bool_assert_comparison,
     reason = "it belongs to another crate, which has rules of its own"
 )]
 #[path = "../../../fuzz/src/targets.rs"]
