@@ -14,7 +14,7 @@ use tracing::Span;
 use super::tell::Telling;
 use crate::responses::ErrorObject;
 use crate::time::{Instant, unix_now};
-use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink};
+use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink, fault};
 use crate::upstream::{self, Refusal, Upstream, millis};
 
 /// How long token counts are awaited once all else was said.
@@ -322,20 +322,6 @@ impl Drop for Run {
     }
 }
 
-/// The codes that Codex acts upon; for all others it tries the same again.
-const KNOWN_CODES: &[&str] = &[
-    "context_length_exceeded",
-    "insufficient_quota",
-    "usage_not_included",
-    "invalid_prompt",
-    "cyber_policy",
-    "content_policy_violation",
-    "model_not_found",
-    "server_is_overloaded",
-    "slow_down",
-    "rate_limit_exceeded",
-];
-
 /// A refusal that came after the stream had begun.
 fn late(refusal: Refusal) -> ErrorObject {
     let mut error = refusal.error;
@@ -347,7 +333,7 @@ fn late(refusal: Refusal) -> ErrorObject {
         let _ = write!(error.message, " (try again in {}s)", wait.as_secs_f64());
     }
     let known = error.code.as_deref();
-    if !known.is_some_and(|code| KNOWN_CODES.contains(&code)) {
+    if !known.is_some_and(fault::is_known) {
         let code = match refusal.status {
             429 => "rate_limit_exceeded",
             // A client that is told so does not try the same again.

@@ -54,6 +54,12 @@ const KNOWN: &[&str] = &[
     "rate_limit_exceeded",
 ];
 
+/// Whether Codex acts upon a code; for all others it tries the same again.
+#[must_use]
+pub fn is_known(code: &str) -> bool {
+    KNOWN.contains(&code)
+}
+
 /// The error object of an HTTP answer with that status.
 #[must_use]
 pub fn of_status(status: u16, error: UpstreamError) -> ErrorObject {
