@@ -304,6 +304,13 @@ fn half_a_character_is_taken_for_one_that_cannot_be_shown() {
         let asked = upstream.asked().pop().expect("it was asked");
         assert_eq!(asked["messages"][0]["content"], content, "{body}");
     }
+    // Wherever it stands: some keys are read later than others.
+    let body = r#"{"model":"m","input":"x","instructions":"i\ud83d","tools":[{"type":"function","name":"f","description":"d\ud83d"}]}"#;
+    let reply = send(&proxy, &[JSON], body.as_bytes());
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let asked = upstream.asked().pop().expect("it was asked");
+    assert_eq!(asked["messages"][0]["content"], "i\u{fffd}");
+    assert_eq!(asked["tools"][0]["function"]["description"], "d\u{fffd}");
     // So are bytes that are no text.
     let body = b"{\"model\":\"m\",\"input\":\"a \xff b\"}";
     assert_eq!(send(&proxy, &[JSON], body).status, 200);
