@@ -42,7 +42,8 @@ pub fn pipeline(data: &[u8]) {
 
 /// Requests: whatever reads as one lowers to JSON that reads again, or is refused.
 pub fn create_response(data: &[u8]) {
-    let Ok(request) = CreateResponse::parse(data) else { return };
+    let mended = CreateResponse::mend_surrogates(data);
+    let Ok(request) = CreateResponse::parse(mended.as_deref().unwrap_or(data)) else { return };
     let echo = Echo::new(&request);
     let profile = generic();
     let options = LoweringOptions { profile: &profile, model: "m", effort: None, seal: &Plain };

@@ -174,6 +174,9 @@ impl Engine {
             let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
             self.prepare_request(request, id)
         };
+        if let Some(mended) = CreateResponse::mend_surrogates(body) {
+            return prepare(&mended);
+        }
         prepare(body).or_else(|refusal| {
             let mended = match refusal.status {
                 400 => CreateResponse::mend(body),

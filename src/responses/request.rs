@@ -135,6 +135,16 @@ impl<'a> CreateResponse<'a> {
         repair(body)
     }
 
+    /// The body without halves of surrogate pairs, if it has any: parts of it go on unread, to the
+    /// upstream and back to the client, whose parsers may be stricter than ours.
+    #[must_use]
+    pub fn mend_surrogates(body: &[u8]) -> Option<Vec<u8>> {
+        let is_there = |escape: &[u8]| memchr::memmem::find(body, escape).is_some();
+        (is_there(b"\\ud") || is_there(b"\\uD"))
+            .then(|| repair(body))
+            .flatten()
+    }
+
     /// Whether the answer is asked to hold `what`.
     #[must_use]
     pub fn includes(&self, what: &str) -> bool {

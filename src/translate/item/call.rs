@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{Out, Place};
 use crate::json::partial::FieldDecoder;
-use crate::json::{Text, TextOr};
+use crate::json::{Text, TextOr, repair};
 use crate::responses::event::Delta;
 use crate::responses::input::CallKind;
 use crate::responses::item::{
@@ -328,7 +328,12 @@ fn object(arguments: &str) -> Box<RawValue> {
     match arguments.trim_start().starts_with('{') {
         // In one line, as it goes into the data line of an event.
         true => {
-            let arguments = arguments.replace(['\n', '\r'], " ");
+            let mended =
+                repair(arguments.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
+            let arguments = mended
+                .as_deref()
+                .unwrap_or(arguments)
+                .replace(['\n', '\r'], " ");
             RawValue::from_string(arguments).unwrap_or_else(|_| empty())
         }
         false => empty(),

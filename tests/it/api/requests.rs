@@ -311,6 +311,11 @@ fn half_a_character_is_taken_for_one_that_cannot_be_shown() {
     let asked = upstream.asked().pop().expect("it was asked");
     assert_eq!(asked["messages"][0]["content"], "i\u{fffd}");
     assert_eq!(asked["tools"][0]["function"]["description"], "d\u{fffd}");
+    // And where nobody here reads it: clients parse what is told back to them.
+    let body = r#"{"model":"m","input":"x","tools":[{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"string","description":"\ud83d"}}}}]}"#;
+    let reply = send(&proxy, &[JSON], body.as_bytes());
+    let told = &reply.json()["tools"][0]["parameters"]["properties"]["a"];
+    assert_eq!(told["description"], "\u{fffd}");
     // So are bytes that are no text.
     let body = b"{\"model\":\"m\",\"input\":\"a \xff b\"}";
     assert_eq!(send(&proxy, &[JSON], body).status, 200);
