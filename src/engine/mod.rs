@@ -21,7 +21,7 @@ use crate::responses::response::{Echo, Head};
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::time::unix_now;
 use crate::translate::{
-    self, Ignore, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
+    self, Ignore, LowerError, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
 };
 use crate::upstream::{Refusal, Upstream};
 use run::{Run, RunSettings, Source};
@@ -259,14 +259,9 @@ fn lower<'a>(
     request: CreateResponse<'a>,
     options: &LoweringOptions<'a>,
 ) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
-    let lowered = translate::lower(request, options).map_err(|error| {
-        // An item that is referred to and not there is the one thing that is not found.
-        let status = if error.message.ends_with("not found.") && error.code.is_none() {
-            404
-        } else {
-            400
-        };
-        Refusal::new(status, error)
+    let lowered = translate::lower(request, options).map_err(|error| match error {
+        LowerError::Invalid(error) => Refusal::bad_request(error),
+        LowerError::ItemNotFound(error) => Refusal::new(404, error),
     })?;
     let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
         Refusal::new(

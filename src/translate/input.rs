@@ -19,6 +19,7 @@ use turn::ModelTurn;
 
 use super::carry::{Carry, CarryField, Seal};
 use super::note::Note;
+use super::request::LowerError;
 use super::tools::ToolMap;
 use crate::chat::Message;
 use crate::chat::message::{Content as ChatContent, Part as ChatPart};
@@ -78,7 +79,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
     ///
     /// # Errors
     /// A part that no chat can carry and that must not be lost silently.
-    pub(super) fn items(&mut self, mut items: Vec<InputItem<'a>>) -> Result<(), ErrorObject> {
+    pub(super) fn items(&mut self, mut items: Vec<InputItem<'a>>) -> Result<(), LowerError> {
         let pairs = answers::pair(&items);
         for (output, call) in &pairs {
             // What is left in its place tells where a turn ends.
@@ -124,7 +125,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.messages
     }
 
-    fn item(&mut self, item: InputItem<'a>, n: usize) -> Result<(), ErrorObject> {
+    fn item(&mut self, item: InputItem<'a>, n: usize) -> Result<(), LowerError> {
         match item {
             InputItem::Message {
                 role: Role::Assistant,
@@ -248,17 +249,17 @@ impl<'a, 'c> Conversation<'a, 'c> {
     }
 
     /// Without a store, references to thinking can be done without; anything else would be lost.
-    fn referred(&mut self, id: Option<&str>, n: usize) -> Result<(), ErrorObject> {
+    fn referred(&mut self, id: Option<&str>, n: usize) -> Result<(), LowerError> {
         let id = id.unwrap_or_default();
         if id.starts_with("rs_") {
             self.notes
                 .push(Note::ItemLeftOut(format!("item_reference to {id}")));
             return Ok(());
         }
-        Err(
-            ErrorObject::invalid(format!("Item with id '{id}' not found."))
-                .with_param(format!("input[{n}].id")),
-        )
+        let error = ErrorObject::invalid(format!("Item with id '{id}' not found."));
+        Err(LowerError::ItemNotFound(
+            error.with_param(format!("input[{n}].id")),
+        ))
     }
 
     fn push_user(&mut self, text: String) {

@@ -40,7 +40,7 @@ pub use event::{ChatEvent, FinishReason};
 pub use normalize::Normalizer;
 pub use note::Note;
 pub use pipeline::{Limits, Pipeline, Progress};
-pub use request::{Lowered, LoweringOptions, lower};
+pub use request::{LowerError, Lowered, LoweringOptions, lower};
 pub use sink::{Bytes, Ignore, Sink};
 pub use tools::ToolMap;
 pub use turn::{End, Ending, Outcome, Thinking, Turn, TurnContext};

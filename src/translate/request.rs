@@ -39,14 +39,29 @@ pub struct Lowered<'a> {
     pub notes: Vec<Note>,
 }
 
+/// Why a request cannot be lowered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LowerError {
+    /// It is wrong, or asks for what no chat can do.
+    Invalid(ErrorObject),
+    /// It refers to an item that is not there.
+    ItemNotFound(ErrorObject),
+}
+
+impl From<ErrorObject> for LowerError {
+    fn from(error: ErrorObject) -> Self {
+        Self::Invalid(error)
+    }
+}
+
 /// Lowers a request.
 ///
 /// # Errors
-/// What the API answers with 400.
+/// See [`LowerError`].
 pub fn lower<'a>(
     mut request: CreateResponse<'a>,
     options: &LoweringOptions<'a>,
-) -> Result<Lowered<'a>, ErrorObject> {
+) -> Result<Lowered<'a>, LowerError> {
     let mut notes = Vec::new();
     let items = take_input(&mut request)?;
     reconfigure(&mut request, &items);

@@ -1,6 +1,7 @@
 //! Items: outputs find their calls, and nothing in them is lost or breaks the request.
 
 use antiphon::responses::CreateResponse;
+use antiphon::translate::{LowerError, LoweringOptions, lower};
 use serde_json::{Value, json};
 
 use super::{call, chat, lowered_text, output, shape, user};
@@ -153,13 +154,15 @@ fn in_a_message_what_cannot_be_sent_is_refused() {
     let body = odd.to_string();
     let request = CreateResponse::parse(body.as_bytes()).expect("a request reads");
     let profile = profile("generic");
-    let options = antiphon::translate::LoweringOptions {
+    let options = LoweringOptions {
         profile: &profile,
         model: "m",
         effort: None,
         seal: &super::Backwards,
     };
-    let error = antiphon::translate::lower(request, &options).expect_err("a refusal");
+    let Err(LowerError::Invalid(error)) = lower(request, &options) else {
+        unreachable!("the request is wrong, and that is all that is wrong with it");
+    };
     assert_eq!(
         error.param.as_deref(),
         Some("input[0].content[0].image_url")
