@@ -29,6 +29,7 @@ pub mod server;
 pub mod show;
 mod shutdown;
 pub mod sse;
+pub mod store;
 pub mod time;
 pub mod translate;
 pub mod upstream;
