@@ -42,7 +42,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Opened, StoreError> {
     }
 }
 
-fn unavailable(what: &str, why: impl ToString) -> StoreError {
+fn unavailable(what: &str, why: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable {
         what: what.to_owned(),
         why: why.to_string(),
@@ -96,7 +96,8 @@ async fn file(path: &Path, settings: &Settings) -> Result<Opened, StoreError> {
         .await
         .map_err(|error| migration(&what, error))?;
     // The pools' connections keep the file open from here on.
-    let readers = sqlite_pool(settings, settings.max_connections).connect_lazy_with(options.clone());
+    let readers =
+        sqlite_pool(settings, settings.max_connections).connect_lazy_with(options.clone());
     let writer = sqlite_pool(settings, 1)
         .idle_timeout(None)
         .connect_lazy_with(options);
@@ -118,7 +119,10 @@ async fn file(path: &Path, settings: &Settings) -> Result<Opened, StoreError> {
 
 /// Makes the file and its folder for their owner only. What is there already keeps its permissions.
 fn make(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         let mut make = std::fs::DirBuilder::new();
         make.recursive(true);
         #[cfg(unix)]

@@ -5,4 +5,5 @@ mod codex;
 mod core;
 mod grammar;
 mod real;
+mod store;
 mod support;

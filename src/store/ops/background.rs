@@ -70,7 +70,10 @@ impl Operation for Claim {
              FOR UPDATE SKIP LOCKED",
         );
         let rows = conn.rows(sql, &[Value::Int(saturated(self.limit))]).await?;
-        let until = conn.now_ms().await?.saturating_add(saturated(self.lease.as_millis()));
+        let until = conn
+            .now_ms()
+            .await?
+            .saturating_add(saturated(self.lease.as_millis()));
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
             let number = Value::Int(row.int(0)?);
@@ -108,7 +111,10 @@ impl Operation for Renew {
     type Answer = Vec<String>;
 
     async fn run(&self, conn: &mut Conn) -> Result<Vec<String>, Fault> {
-        let until = conn.now_ms().await?.saturating_add(saturated(self.lease.as_millis()));
+        let until = conn
+            .now_ms()
+            .await?
+            .saturating_add(saturated(self.lease.as_millis()));
         let mut held = Vec::with_capacity(self.ids.len());
         for ids in self.ids.chunks(100) {
             let sql = format!(
@@ -182,9 +188,12 @@ fn insertion(events: usize) -> String {
 }
 
 fn values<'a>(id: &'a str, events: &'a [Event]) -> Vec<Value<'a>> {
-    let pairs = events
-        .iter()
-        .flat_map(|event| [Value::Int(saturated(event.sequence)), Value::Bytes(&event.data)]);
+    let pairs = events.iter().flat_map(|event| {
+        [
+            Value::Int(saturated(event.sequence)),
+            Value::Bytes(&event.data),
+        ]
+    });
     std::iter::once(Value::Text(id)).chain(pairs).collect()
 }
 
@@ -241,7 +250,8 @@ impl Operation for Stop {
         if taken == 0 {
             return Ok(false);
         }
-        let sql = "SELECT CAST(COALESCE(MAX(sequence), -1) AS BIGINT) FROM events WHERE response = $1";
+        let sql =
+            "SELECT CAST(COALESCE(MAX(sequence), -1) AS BIGINT) FROM events WHERE response = $1";
         let next = unsigned(number(conn, sql, &[id]).await? + 1);
         append(conn, &self.record.id, &(self.last)(next)).await?;
         end(conn, &self.record).await
@@ -257,7 +267,8 @@ async fn end(conn: &mut Conn, record: &Record) -> Result<bool, Fault> {
         return Ok(false);
     };
     let (chain, before) = (row.int(0)?, row.int(1)?);
-    let sql = "SELECT CAST(COALESCE(SUM(length(data)), 0) AS BIGINT) FROM events WHERE response = $1";
+    let sql =
+        "SELECT CAST(COALESCE(SUM(length(data)), 0) AS BIGINT) FROM events WHERE response = $1";
     let bytes = weight_of(record) + number(conn, sql, &[id]).await?;
     let sql = "UPDATE responses SET status = $3, bytes = $4, input = $5, output = $6, body = $7 \
                WHERE id = $1 AND tenant = $2";

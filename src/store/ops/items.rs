@@ -70,11 +70,7 @@ async fn lighten(conn: &mut Conn, conversation: &str, bytes: i64) -> Result<(), 
 
 /// The conversation goes on by what a response added to it. If it was deleted meanwhile, there is
 /// nothing to go on.
-pub(super) async fn follow(
-    conn: &mut Conn,
-    record: &Record,
-    items: &[Item],
-) -> Result<(), Fault> {
+pub(super) async fn follow(conn: &mut Conn, record: &Record, items: &[Item]) -> Result<(), Fault> {
     let Some(conversation) = &record.conversation else {
         return Ok(());
     };

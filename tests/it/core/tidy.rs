@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("seal", &["translate"]),
     ("ids", &["time"]),
+    ("store", &["ids"]),
     ("log", &["config"]),
     (
         "upstream",

@@ -5,7 +5,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +62,12 @@ impl Running {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its standard input is open");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     /// Closes its standard input and gives it a moment to end by itself.
