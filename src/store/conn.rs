@@ -277,9 +277,13 @@ impl Conn {
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
         self.news.clear();
         let begin = self.pick("BEGIN IMMEDIATE", "BEGIN");
-        self.execute(begin, &[]).await?;
+        // It may begin even after nobody waits for it any more.
         self.unclean = true;
-        Ok(())
+        let begun = self.execute(begin, &[]).await;
+        if matches!(begun, Err(Fault::Database(sqlx::Error::Database(_)))) {
+            self.unclean = false;
+        }
+        begun.map(drop)
     }
 
     /// The transaction is over and lasts. Gives the ids of responses with news.

@@ -53,7 +53,8 @@ fn sqlite_options(settings: &Settings) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(settings.timeout)
+        // A lock that does not come is told before the time limit cuts everything off.
+        .busy_timeout(settings.timeout * 3 / 4)
         // What is deleted is overwritten wherever that costs no further writing.
         .pragma("secure_delete", "fast")
         .pragma("journal_size_limit", "67108864")

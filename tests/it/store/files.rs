@@ -125,7 +125,7 @@ async fn many_may_open_a_new_place_at_once() {
             let stores: Result<Vec<Store>, StoreError> =
                 opening.join_all().await.into_iter().collect();
             for (at, store) in stores.unwrap().iter().enumerate() {
-                let id = antiphon_id(at);
+                let id = format!("resp_{at}");
                 assert_eq!(store.response(ME, &id).await, Ok(None));
                 save(store, &[&id]).await;
                 store.delete(ME, &id).await.unwrap();
@@ -133,10 +133,6 @@ async fn many_may_open_a_new_place_at_once() {
             }
         }
     }
-}
-
-fn antiphon_id(at: usize) -> String {
-    format!("resp_{at}")
 }
 
 #[tokio::test]
