@@ -11,7 +11,9 @@ use url::Url;
 use super::error::{ConfigError, Place, Problem, did_you_mean, reword};
 use super::find::choose;
 use super::place::{Places, Setting, line_of, quoted};
-use super::raw::{self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawUpstream};
+use super::raw::{
+    self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawStore, RawUpstream,
+};
 use super::resolve::Resolver;
 use super::{Config, Source};
 
@@ -295,6 +297,7 @@ fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mu
         ("server", raw::keys::<RawServer>()),
         ("log", raw::keys::<RawLog>()),
         ("reasoning", raw::keys::<RawReasoning>()),
+        ("store", raw::keys::<RawStore>()),
     ] {
         if let Some(DeValue::Table(inner)) = table.get_mut(section).map(toml::Spanned::get_mut) {
             sift(inner, &[section], known);

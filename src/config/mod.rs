@@ -36,6 +36,8 @@ pub struct Config {
     pub log: Log,
     /// What becomes of the models' thinking.
     pub reasoning: Reasoning,
+    /// Where responses and conversations are kept.
+    pub store: Store,
     /// The upstreams in the file's order; there is at least one.
     pub upstreams: Vec<Upstream>,
     /// The models' entries in the file's order.
@@ -118,6 +120,41 @@ pub enum Show {
     Content,
     /// Not at all.
     Hidden,
+}
+
+/// `[store]`: where responses and conversations are kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The place.
+    pub place: StorePlace,
+    /// Whether the configuration names the place. The usual place, which nobody named, may turn out
+    /// not to exist (a read-only root) without that being a mistake.
+    pub chosen: bool,
+    /// The most connections to it.
+    pub max_connections: u32,
+    /// How long one operation may take.
+    pub timeout: Duration,
+    /// How long things are kept; `None` for ever.
+    pub retention: Option<Duration>,
+    /// How much is kept; `None` without a limit.
+    pub max_bytes: Option<u64>,
+    /// How long background work is safe from being declared lost without a sign of its worker.
+    pub lease: Duration,
+    /// The most background responses that this process makes at a time.
+    pub background_concurrency: usize,
+}
+
+/// Where responses and conversations are kept.
+#[derive(Debug, Clone)]
+pub enum StorePlace {
+    /// Nowhere: nothing is stored.
+    None,
+    /// In this process.
+    Memory,
+    /// In a SQLite file.
+    Sqlite(PathBuf),
+    /// In a Postgres database. Its address may hold a password.
+    Postgres(SecretString),
 }
 
 /// `[upstreams.NAME]`: a server that speaks Chat Completions.

@@ -238,6 +238,14 @@ pub(super) fn line_of(file: &Path, text: &str, span: &Range<usize>) -> Place {
     }
 }
 
+fn stars_behind_scheme(text: &str) -> String {
+    let (scheme, secret) = match text.split_once("://") {
+        Some((scheme, secret)) => (format!("{scheme}://"), secret),
+        None => (String::new(), text),
+    };
+    format!("{scheme}{}", "*".repeat(secret.chars().count()))
+}
+
 /// The line with what may be secret made unreadable; names of environment variables stay.
 fn mask(section: &str, line: &str) -> String {
     let Some((name, value)) = line.split_once('=') else {
@@ -249,6 +257,13 @@ fn mask(section: &str, line: &str) -> String {
     let suspicious = parts.iter().any(|part| word.contains(part))
         || word.ends_with("token")
         || pairs.iter().any(|end| section.trim_end().ends_with(end));
+    // An address shows all but who logs in, and how.
+    if word == "url" {
+        return match value.rsplit_once('@') {
+            Some((before, rest)) => format!("{name}={}@{rest}", stars_behind_scheme(before)),
+            None => line.to_owned(),
+        };
+    }
     // A file's path is no secret, and is what its reader has to see.
     if !suspicious || word.ends_with("_file") {
         return line.to_owned();

@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) log: RawLog,
     pub(super) reasoning: RawReasoning,
+    pub(super) store: RawStore,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) models: BTreeMap<String, RawModel>,
 }
@@ -50,6 +51,20 @@ pub(super) struct RawLog {
 pub(super) struct RawReasoning {
     pub(super) show: Option<String>,
     pub(super) seal_key_file: Option<String>,
+}
+
+/// The section `[store]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawStore {
+    pub(super) url: Option<String>,
+    pub(super) url_env: Option<String>,
+    pub(super) max_connections: Option<u64>,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) retention_days: Option<u64>,
+    pub(super) max_size_mb: Option<u64>,
+    pub(super) lease_ms: Option<u64>,
+    pub(super) background_concurrency: Option<u64>,
 }
 
 /// The section `[upstreams.NAME]`.

@@ -1,5 +1,6 @@
 //! Turns what was written into what is meant: every value checked, every default filled in.
 
+mod store;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ impl Resolver<'_> {
             format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
         };
         let reasoning = self.reasoning(&raw.reasoning);
+        let store = self.store(&raw.store);
 
         let places = self.places;
         let mut upstreams: Vec<(usize, Upstream)> = Vec::new();
@@ -71,6 +73,7 @@ impl Resolver<'_> {
             server,
             log,
             reasoning,
+            store,
             upstreams,
             models,
         })
@@ -174,11 +177,9 @@ impl Resolver<'_> {
             ("content", Show::Content),
             ("hidden", Show::Hidden),
         ];
-        let state = absolute(self.env, "XDG_STATE_HOME")
-            .or_else(|| home(self.env).map(|home| home.join(".local").join("state")));
         let seal_key_file = match &raw.seal_key_file {
             Some(file) => Some(self.path(&["reasoning", "seal_key_file"], file)),
-            None => state.map(|state| state.join("antiphon").join("seal.key")),
+            None => self.state().map(|state| state.join("seal.key")),
         };
         Reasoning {
             show: self.one_of(&["reasoning", "show"], raw.show.as_deref(), &show),

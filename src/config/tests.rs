@@ -1,6 +1,7 @@
 //! What the sources say together, and what the shipped file says alone.
 
 mod errors;
+mod store;
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,9 @@ use tempfile::TempDir;
 
 use super::find::SHIPPED;
 use super::load::load_in;
-use super::raw::{self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawUpstream};
+use super::raw::{
+    self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawStore, RawUpstream,
+};
 use super::*;
 
 /// A folder to start the program in, with what it is started with.
@@ -139,6 +142,7 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     shows(&section(&["server"]), raw::keys::<RawServer>());
     shows(&section(&["log"]), raw::keys::<RawLog>());
     shows(&section(&["reasoning"]), raw::keys::<RawReasoning>());
+    shows(&section(&["store"]), raw::keys::<RawStore>());
     shows(&section(&["models", "gpt-5.5"]), raw::keys::<RawModel>());
     let mut upstream = section(&["upstreams", "ollama"]);
     upstream.extend(section(&["upstreams", "vllm"]));
@@ -162,6 +166,7 @@ fn the_shipped_file_shows_the_true_defaults() {
     assert_eq!(shown.server, default.server);
     assert_eq!(shown.log, default.log);
     assert_eq!(shown.reasoning, default.reasoning);
+    assert_eq!(store::facts(&shown.store), store::facts(&default.store));
     assert_eq!(shown.default_upstream, default.default_upstream);
     let limits = |config: &Config| {
         let u = &config.upstreams[0];
