@@ -66,17 +66,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn replay(recording: &[u8], profile: &profile::Profile) -> Vec<u8> {
-    let context = TurnContext {
-        head: Head {
-            id: "resp_replay".into(),
-            created_at: crate::time::unix_now(),
-            model: "replay".into(),
-            echo: Echo::default(),
-        },
-        tools: ToolMap::default(),
-        thinking: Thinking::Content,
-        seal: None,
+    let head = Head {
+        id: "resp_replay".into(),
+        created_at: crate::time::unix_now(),
+        model: "replay".into(),
+        echo: Echo::default(),
     };
+    let context = TurnContext::new(head, ToolMap::default(), Thinking::Content);
     let mut sink = Bytes::default();
     let limits = Limits {
         event_bytes: usize::MAX,

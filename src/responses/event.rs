@@ -123,6 +123,8 @@ pub enum ResponseEvent<'a> {
         /// The whole input.
         input: &'a str,
     },
+    /// `response.compaction.compacting`
+    CompactionCompacting(At<'a>),
     /// `keepalive`: says only that all is well. Clients re-arm their timers by it.
     Keepalive {},
 }
@@ -225,6 +227,7 @@ impl ResponseEvent<'_> {
             Self::FunctionCallArgumentsDone { .. } => "response.function_call_arguments.done",
             Self::CustomToolCallInputDelta(_) => "response.custom_tool_call_input.delta",
             Self::CustomToolCallInputDone { .. } => "response.custom_tool_call_input.done",
+            Self::CompactionCompacting(_) => "response.compaction.compacting",
             Self::Keepalive {} => "keepalive",
         }
     }

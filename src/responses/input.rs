@@ -38,6 +38,8 @@ pub enum InputItem<'a> {
     Configuration(Configuration<'a>),
     /// `compaction`: a sealed summary of what came before.
     Compaction(Option<Text<'a>>),
+    /// `compaction_trigger`: sum up all that came before, now.
+    CompactionTrigger,
     /// `item_reference`: the id of a stored item.
     Reference(Option<Text<'a>>),
     /// An item that has no counterpart in a chat: the receipt of a hosted tool, or one from the

@@ -23,6 +23,17 @@ pub enum OutputItem {
     ApplyPatchCall(ApplyPatchCallItem),
     /// A search for tools, which the client runs.
     ToolSearchCall(ToolSearchCallItem),
+    /// A sealed summary of what came before.
+    Compaction(CompactionItem),
+}
+
+/// `compaction`. It has no `status` on the wire.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompactionItem {
+    /// `cmp_…`
+    pub id: String,
+    /// The summary, sealed.
+    pub encrypted_content: String,
 }
 
 /// Where an item stands.
@@ -50,6 +61,50 @@ pub struct ReasoningItem {
     /// The thinking, sealed, for a client that keeps the conversation itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
+    /// The same for the store alone, where the client did not ask for it.
+    #[serde(skip)]
+    pub kept: Option<String>,
+}
+
+impl OutputItem {
+    /// The item as a store keeps it, with what the client did not ask for.
+    #[must_use]
+    pub fn for_store(mut self) -> Self {
+        if let Self::Reasoning(item) = &mut self
+            && let Some(sealed) = item.kept.take()
+        {
+            item.encrypted_content = Some(sealed);
+        }
+        self
+    }
+
+    /// The text of a message.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let Self::Message(item) = self else {
+            return None;
+        };
+        let texts = item.content.iter().filter_map(|part| match part {
+            ContentPart::OutputText { text, .. } => Some(text.as_str()),
+            ContentPart::Refusal { .. } => None,
+        });
+        Some(texts.collect())
+    }
+
+    /// The item's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Reasoning(item) => &item.id,
+            Self::Message(item) => &item.id,
+            Self::FunctionCall(item) => &item.id,
+            Self::CustomToolCall(item) => &item.id,
+            Self::LocalShellCall(item) | Self::ShellCall(item) => &item.id,
+            Self::ApplyPatchCall(item) => &item.id,
+            Self::ToolSearchCall(item) => &item.id,
+            Self::Compaction(item) => &item.id,
+        }
+    }
 }
 
 /// A part of a reasoning summary.

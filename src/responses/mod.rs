@@ -3,13 +3,16 @@
 //! * [`request`]: the body of `POST /v1/responses`;
 //! * [`input`]: its items, [`content`] their parts, [`tool`] its tools;
 //! * [`item`]: the items of an answer; [`event`] the events that announce them;
-//! * [`response`]: the response object; [`usage`], [`error`] what it holds.
+//! * [`response`]: the response object; [`usage`], [`error`] what it holds;
+//! * [`kept`]: items as a store keeps them; [`replay`]: their events, made again.
 
 pub mod content;
 pub mod error;
 pub mod event;
 pub mod input;
 pub mod item;
+pub mod kept;
+pub mod replay;
 pub mod request;
 pub mod response;
 pub mod tool;

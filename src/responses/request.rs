@@ -113,6 +113,18 @@ pub struct CreateResponse<'a> {
     /// A stored prompt template.
     #[serde(default, borrow)]
     pub prompt: Option<&'a RawValue>,
+    /// When the server sums up what came before.
+    #[serde(default, borrow)]
+    pub context_management: Option<&'a RawValue>,
+    /// Over a WebSocket: whether an answer is wanted, or what comes before is only handed in.
+    #[serde(default)]
+    pub generate: Option<bool>,
+    /// What the request continues, out of a store: not of the body.
+    #[serde(skip)]
+    pub history: Vec<InputItem<'a>>,
+    /// How many turns of what it continues are to be left out, the oldest first: not of the body.
+    #[serde(skip)]
+    pub drop_turns: usize,
 }
 
 impl<'a> CreateResponse<'a> {
@@ -143,6 +155,58 @@ impl<'a> CreateResponse<'a> {
         (is_there(b"\\ud") || is_there(b"\\uD"))
             .then(|| repair(body))
             .flatten()
+    }
+
+    /// The `input` of a body, unread.
+    #[must_use]
+    pub fn raw_input(body: &'a [u8]) -> Option<&'a RawValue> {
+        #[derive(Deserialize)]
+        struct Input<'a> {
+            #[serde(default, borrow)]
+            input: Option<&'a RawValue>,
+        }
+
+        let body: Input<'a> = serde_json::from_slice(body).ok()?;
+        body.input
+    }
+
+    /// Whether it goes on from something that is stored.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.previous_response_id.is_some() || self.conversation_id().is_some()
+    }
+
+    /// The id of its conversation: a string, or an object that has it.
+    #[must_use]
+    pub fn conversation_id(&self) -> Option<Text<'a>> {
+        #[derive(Deserialize)]
+        #[serde(bound(deserialize = "'de: 'a"))]
+        struct Conversation<'a> {
+            id: Text<'a>,
+        }
+
+        let raw = self.conversation?.get();
+        serde_json::from_str(raw)
+            .or_else(|_| serde_json::from_str::<Conversation<'a>>(raw).map(|named| named.id))
+            .ok()
+    }
+
+    /// The tokens from which on the server is to sum up what came before, if it is to.
+    #[must_use]
+    pub fn compact_threshold(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Rule<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Text<'a>,
+            #[serde(default)]
+            compact_threshold: Option<u64>,
+        }
+
+        let rules: Vec<Rule<'a>> = serde_json::from_str(self.context_management?.get()).ok()?;
+        let rule = rules
+            .into_iter()
+            .find(|rule| rule.kind.as_str() == "compaction")?;
+        rule.compact_threshold
     }
 
     /// Whether the answer is asked to hold `what`.

@@ -48,6 +48,10 @@ pub enum State<'a> {
     Incomplete(IncompleteReason),
     /// It came to nothing.
     Failed(&'a ErrorObject),
+    /// It waits for its turn in the background.
+    Queued,
+    /// It was called off.
+    Cancelled,
 }
 
 /// Why a response was cut.
@@ -79,6 +83,8 @@ impl State<'_> {
             Self::Completed(_) => "completed",
             Self::Incomplete(_) => "incomplete",
             Self::Failed(_) => "failed",
+            Self::Queued => "queued",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -90,6 +96,9 @@ impl State<'_> {
             Self::Completed(_) => "response.completed",
             Self::Incomplete(_) => "response.incomplete",
             Self::Failed(_) => "response.failed",
+            Self::Queued => "response.queued",
+            // The API has no event of its own for it; this one ends a stream without a success.
+            Self::Cancelled => "response.failed",
         }
     }
 }
@@ -97,11 +106,24 @@ impl State<'_> {
 impl Response<'_> {
     /// Writes the object as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_head(out);
+        out.extend_from_slice(b",\"output\":");
+        json(out, self.output);
+        self.write_tail(out);
+    }
+
+    /// Writes the object as JSON, without its output, which is kept apart.
+    pub fn write_without_output(&self, out: &mut Vec<u8>) {
+        self.write_head(out);
+        self.write_tail(out);
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
         let Head {
             id,
             created_at,
             model,
-            echo,
+            ..
         } = self.head;
         out.extend_from_slice(b"{\"id\":");
         json(out, id);
@@ -135,13 +157,19 @@ impl Response<'_> {
         }
         out.extend_from_slice(b",\"model\":");
         json(out, model);
-        out.extend_from_slice(b",\"output\":");
-        json(out, self.output);
+    }
+
+    fn write_tail(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"usage\":");
         json(out, &self.usage);
-        out.extend_from_slice(echo.0.as_bytes());
+        out.extend_from_slice(self.head.echo.0.as_bytes());
         out.push(b'}');
     }
+}
+
+#[derive(Serialize)]
+struct Id<'a> {
+    id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -176,8 +204,8 @@ impl Echo {
     pub fn new(request: &CreateResponse<'_>) -> Self {
         let mut out = Fields(Vec::with_capacity(1024));
         out.field("background", &request.background.unwrap_or(false));
-        if let Some(conversation) = request.conversation {
-            out.field("conversation", conversation);
+        if let Some(id) = request.conversation_id() {
+            out.field("conversation", &Id { id: &id });
         }
         out.field(
             "frequency_penalty",

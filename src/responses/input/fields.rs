@@ -107,6 +107,7 @@ enum Kind {
     AgentMessage,
     Configuration,
     Compaction,
+    CompactionTrigger,
     Reference,
 }
 
@@ -138,6 +139,7 @@ impl Kind {
             "agent_message" => Self::AgentMessage,
             "configuration_update" => Self::Configuration,
             "compaction" | "context_compaction" => Self::Compaction,
+            "compaction_trigger" => Self::CompactionTrigger,
             "item_reference" => Self::Reference,
             _ => return None,
         })
@@ -266,6 +268,7 @@ impl<'a> ItemFields<'a> {
                 },
             }),
             Kind::Compaction => InputItem::Compaction(self.encrypted_content),
+            Kind::CompactionTrigger => InputItem::CompactionTrigger,
             Kind::Reference => InputItem::Reference(self.id),
         })
     }

@@ -4,8 +4,8 @@ use super::{Out, Place};
 use crate::responses::event::{ContentDelta, Part, PartEvent, SummaryPartEvent};
 use crate::responses::item::{ReasoningItem, ReasoningPart, SummaryPart};
 use crate::responses::{OutputItem, ResponseEvent};
-use crate::translate::carry::{Carried, CarryField, Seal};
-use crate::translate::turn::Thinking;
+use crate::translate::carry::{Carried, CarryField};
+use crate::translate::turn::{Sealing, Thinking};
 
 /// Thinking that is open, with its one part.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl OpenReasoning {
             summary: Vec::new(),
             content: None,
             encrypted_content: None,
+            kept: None,
         };
         out.added(this.place.index, &OutputItem::Reasoning(empty));
         let at = this.place.at();
@@ -88,7 +89,7 @@ impl OpenReasoning {
     /// Closes it. What the upstream wants back beside the text is sealed with it.
     pub(in super::super) fn close(
         self,
-        seal: Option<&dyn Seal>,
+        sealing: Option<&Sealing>,
         carried: &mut Carried,
         out: &mut Out<'_>,
     ) -> (u32, OutputItem) {
@@ -101,7 +102,13 @@ impl OpenReasoning {
         let at = place.at();
         let mut summary = Vec::new();
         let mut content = None;
-        let encrypted_content = seal.map(|seal| carried.take(field, text.clone()).seal(seal));
+        let sealed = sealing.map(|sealing| carried.take(field, text.clone()).seal(&*sealing.seal));
+        let shows = sealing.is_some_and(|sealing| sealing.shown);
+        let (encrypted_content, kept) = if shows {
+            (sealed, None)
+        } else {
+            (None, sealed)
+        };
         match shown {
             Thinking::Summary => {
                 out.emit(&ResponseEvent::SummaryTextDone {
@@ -139,6 +146,7 @@ impl OpenReasoning {
             summary,
             content,
             encrypted_content,
+            kept,
         });
         out.done(index, &item);
         (index, item)
