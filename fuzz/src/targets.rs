@@ -101,7 +101,7 @@ fn generic() -> Profile {
 
 fn context(echo: Echo, tools: ToolMap) -> TurnContext {
     let head = Head { id: "resp_00".into(), created_at: 1, model: "m".into(), echo };
-    TurnContext { head, tools, thinking: Thinking::Summary, seal: None }
+    TurnContext::new(head, tools, Thinking::Summary)
 }
 
 fn run(pieces: &[&[u8]], profile: &Profile) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! What travels inside of `encrypted_content`, so that a stateless client brings it back.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -13,6 +15,12 @@ pub trait Seal: Send + Sync {
 
     /// Opens; `None` for what this proxy did not seal.
     fn open(&self, sealed: &str) -> Option<Vec<u8>>;
+}
+
+/// A seal for each tenant: what is sealed for one opens for no other.
+pub trait Seals: Send + Sync {
+    /// The tenant's.
+    fn of(&self, tenant: &str) -> Arc<dyn Seal>;
 }
 
 /// The upstream's thinking with what is needed to put it back in its place.

@@ -75,12 +75,21 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.system.push(text);
     }
 
-    /// Adds all items.
+    /// Adds all items, of which the first `before` are not of the request itself. What `continues`
+    /// something stored must be whole: each call with an output, each output with a call.
     ///
     /// # Errors
     /// A part that no chat can carry and that must not be lost silently.
-    pub(super) fn items(&mut self, mut items: Vec<InputItem<'a>>) -> Result<(), LowerError> {
+    pub(super) fn items(
+        &mut self,
+        mut items: Vec<InputItem<'a>>,
+        before: usize,
+        continues: bool,
+    ) -> Result<(), LowerError> {
         let pairs = answers::pair(&items);
+        if continues {
+            answers::check(&items, &pairs)?;
+        }
         for (output, call) in &pairs {
             // What is left in its place tells where a turn ends.
             let body = match items.get_mut(*output) {
@@ -99,7 +108,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
             if pairs.contains_key(&n) {
                 self.turn.answered |= !self.turn.calls.is_empty();
             } else {
-                self.item(item, n)?;
+                self.item(item, n.saturating_sub(before), n)?;
             }
         }
         Ok(())
@@ -125,7 +134,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
         self.messages
     }
 
-    fn item(&mut self, item: InputItem<'a>, n: usize) -> Result<(), LowerError> {
+    fn item(&mut self, item: InputItem<'a>, n: usize, place: usize) -> Result<(), LowerError> {
         match item {
             InputItem::Message {
                 role: Role::Assistant,
@@ -144,7 +153,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 content,
             } => self.system_message(content),
             InputItem::Reasoning(reasoning) => self.reasoned(reasoning),
-            InputItem::Call(call) => self.called(call, n),
+            InputItem::Call(call) => self.called(call, place),
             InputItem::Output(output) => {
                 let id = output.call_id.as_deref().unwrap_or("without an id");
                 self.notes.push(Note::OutputOrphaned(id.to_owned()));
@@ -157,6 +166,10 @@ impl<'a, 'c> Conversation<'a, 'c> {
                 let from = author.as_deref().unwrap_or("another agent").to_owned();
                 let text = self.text_of(content, GAP);
                 self.push_user(format!("Message from agent {from}:\n{text}"));
+            }
+            InputItem::CompactionTrigger => {
+                self.notes
+                    .push(Note::ItemLeftOut("compaction_trigger".into()));
             }
             InputItem::Compaction(sealed) => self.compacted(sealed.as_deref()),
             InputItem::Reference(id) => return self.referred(id.as_deref(), n),

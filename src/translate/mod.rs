@@ -15,6 +15,7 @@
 //! time are handed in, habits are [`crate::profile::Profile`] fields.
 
 mod carry;
+pub mod compaction;
 mod details;
 mod event;
 pub mod fault;
@@ -31,16 +32,19 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod think;
+mod tokens;
 mod toolcalls;
 mod tools;
+mod truncate;
 mod turn;
 
-pub use carry::{Carry, CarryField, Seal};
+pub use carry::{Carry, CarryField, Seal, Seals};
 pub use event::{ChatEvent, FinishReason};
 pub use normalize::Normalizer;
 pub use note::Note;
 pub use pipeline::{Limits, Pipeline, Progress};
 pub use request::{LowerError, Lowered, LoweringOptions, lower};
 pub use sink::{Bytes, Ignore, Sink};
+pub use tokens::{count_tokens, estimate_tokens};
 pub use tools::ToolMap;
-pub use turn::{End, Ending, Outcome, Thinking, Turn, TurnContext};
+pub use turn::{End, Ending, Outcome, Sealing, Thinking, Turn, TurnContext};

@@ -3,6 +3,7 @@
 use super::normalize::Normalizer;
 use super::reader::Reader;
 use super::sink::Sink;
+use super::tokens::estimate_tokens;
 use super::turn::{End, Ending, Outcome, Turn, TurnContext};
 use crate::profile::Profile;
 use crate::responses::{ErrorObject, Usage};
@@ -190,9 +191,7 @@ impl Outcome {
     }
 }
 
-/// Token counts where the upstream gives none: four bytes are about a token.
+/// Token counts where the upstream gives none.
 fn estimate(asked: usize, written: usize) -> Usage {
-    const BYTES_PER_TOKEN: usize = 4;
-    let tokens = |bytes: usize| u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
-    Usage::new(tokens(asked), tokens(written), 0, 0, 0)
+    Usage::new(estimate_tokens(asked), estimate_tokens(written), 0, 0, 0)
 }

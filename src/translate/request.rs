@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use super::carry::Seal;
+use super::compaction;
 use super::format;
 use super::input::Conversation;
 use super::note::Note;
 use super::tools::{Lowering, ToolMap};
+use super::truncate;
 use crate::chat::ChatRequest;
 use crate::chat::request::StreamOptions;
 use crate::json::{Text, TextOr};
@@ -37,6 +39,8 @@ pub struct Lowered<'a> {
     pub tools: ToolMap,
     /// What was left out or mended.
     pub notes: Vec<Note>,
+    /// How many turns the conversation has, those that were left out included.
+    pub turns: usize,
 }
 
 /// Why a request cannot be lowered.
@@ -63,7 +67,16 @@ pub fn lower<'a>(
     options: &LoweringOptions<'a>,
 ) -> Result<Lowered<'a>, LowerError> {
     let mut notes = Vec::new();
-    let items = take_input(&mut request)?;
+    let mut items = std::mem::take(&mut request.history);
+    let own = items.len();
+    take_input(&mut request, &mut items)?;
+    let all = items.len();
+    compaction::supersede(&mut items, options.seal);
+    let turns = truncate::turns(&items);
+    truncate::drop_oldest(&mut items, request.drop_turns);
+    // Where items were taken out, the numbers that name an item in an error stay right as long as
+    // it stands behind them.
+    let own = own.saturating_sub(all - items.len());
     reconfigure(&mut request, &items);
     let mut lowering = Lowering::new(options.profile);
     lowering.add_all(
@@ -74,7 +87,8 @@ pub fn lower<'a>(
     )?;
     for (n, item) in items.iter().enumerate() {
         if let InputItem::Tools(found) = item {
-            lowering.add_all(&found.tools, None, &format!("input[{n}].tools"), &mut notes)?;
+            let param = format!("input[{}].tools", n.saturating_sub(own));
+            lowering.add_all(&found.tools, None, &param, &mut notes)?;
         }
     }
     let choice = lowering.choice(request.tool_choice, &mut notes)?;
@@ -88,7 +102,7 @@ pub fn lower<'a>(
     if let Some(text) = instructions(&request)? {
         conversation.instructions(text);
     }
-    conversation.items(items)?;
+    conversation.items(items, own, request.continues())?;
     let messages = conversation.finish();
     tools.keep_call_ids(&messages);
 
@@ -109,7 +123,12 @@ pub fn lower<'a>(
     chat.response_format = format::response_format(&request)?;
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
-    Ok(Lowered { chat, tools, notes })
+    Ok(Lowered {
+        chat,
+        tools,
+        notes,
+        turns,
+    })
 }
 
 /// The last settings that the conversation makes are those of the next turn.
@@ -127,18 +146,29 @@ fn reconfigure<'a>(request: &mut CreateResponse<'a>, items: &[InputItem<'a>]) {
     }
 }
 
-fn take_input<'a>(request: &mut CreateResponse<'a>) -> Result<Vec<InputItem<'a>>, ErrorObject> {
+/// Puts the request's own items behind those that it continues.
+fn take_input<'a>(
+    request: &mut CreateResponse<'a>,
+    items: &mut Vec<InputItem<'a>>,
+) -> Result<(), ErrorObject> {
     match request.input.take() {
-        Some(TextOr::List(items)) => Ok(items),
-        Some(TextOr::Text(text)) => Ok(vec![InputItem::Message {
-            role: Role::User,
-            content: TextOr::Text(text),
-        }]),
+        Some(TextOr::List(own)) => {
+            items.extend(own);
+            Ok(())
+        }
+        Some(TextOr::Text(text)) => {
+            items.push(InputItem::Message {
+                role: Role::User,
+                content: TextOr::Text(text),
+            });
+            Ok(())
+        }
         Some(TextOr::One(_) | TextOr::Odd) => Err(ErrorObject::invalid(
             "Invalid type for 'input': expected a string or an array of input items.",
         )
         .with_param("input")
         .with_code("invalid_type")),
+        None if request.continues() => Ok(()),
         None => Err(ErrorObject::invalid("Missing required parameter: 'input'.")
             .with_param("input")
             .with_code("missing_required_parameter")),

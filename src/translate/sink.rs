@@ -28,6 +28,25 @@ impl Sink for Ignore {
 pub struct Bytes {
     /// What was written and not taken yet.
     pub out: Vec<u8>,
+    /// Where in it the last event about the response begins.
+    lifecycle_at: usize,
+}
+
+impl Bytes {
+    /// Takes what was written.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        self.lifecycle_at = 0;
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes what was written before the last event about the response.
+    #[must_use]
+    pub fn take_before_lifecycle(&mut self) -> Vec<u8> {
+        let at = std::mem::take(&mut self.lifecycle_at).min(self.out.len());
+        let rest = self.out.split_off(at);
+        std::mem::replace(&mut self.out, rest)
+    }
 }
 
 impl Sink for Bytes {
@@ -50,6 +69,7 @@ impl Sink for Bytes {
     }
 
     fn lifecycle(&mut self, sequence_number: u64, kind: &'static str, response: &Response<'_>) {
+        self.lifecycle_at = self.out.len();
         sse::write_event(&mut self.out, kind, |out| {
             head(out, kind, sequence_number);
             out.extend_from_slice(b",\"response\":");

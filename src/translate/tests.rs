@@ -27,17 +27,17 @@ impl Seal for Witness {
 /// What is sealed while an upstream says these deltas, and the kinds of items that come out.
 fn sealed(deltas: &[Value]) -> (Vec<Value>, Vec<String>) {
     let witness = Arc::new(Witness::default());
-    let context = TurnContext {
-        head: Head {
-            id: "resp_0".into(),
-            created_at: 1,
-            model: "m".into(),
-            echo: Echo::default(),
-        },
-        tools: ToolMap::default(),
-        thinking: Thinking::Summary,
-        seal: Some(witness.clone()),
+    let head = Head {
+        id: "resp_0".into(),
+        created_at: 1,
+        model: "m".into(),
+        echo: Echo::default(),
     };
+    let mut context = TurnContext::new(head, ToolMap::default(), Thinking::Summary);
+    context.sealing = Some(Sealing {
+        seal: witness.clone(),
+        shown: true,
+    });
     let limits = Limits {
         event_bytes: 1 << 20,
         answer_bytes: 1 << 20,
@@ -95,17 +95,13 @@ fn a_calls_signature_is_sealed_before_the_call() {
 fn a_request_laid_out_in_lines_does_not_break_the_events() {
     let body = b"{\n  \"model\": \"m\",\n  \"input\": \"x\",\n  \"tools\": [\n    {\"type\": \"function\",\r\n  \"name\": \"f\", \"parameters\": {\n}}\n  ],\n \"metadata\": {\n}}";
     let request = crate::responses::CreateResponse::parse(body).unwrap();
-    let context = TurnContext {
-        head: Head {
-            id: "resp_0".into(),
-            created_at: 1,
-            model: "m".into(),
-            echo: Echo::new(&request),
-        },
-        tools: ToolMap::default(),
-        thinking: Thinking::Summary,
-        seal: None,
+    let head = Head {
+        id: "resp_0".into(),
+        created_at: 1,
+        model: "m".into(),
+        echo: Echo::new(&request),
     };
+    let context = TurnContext::new(head, ToolMap::default(), Thinking::Summary);
     let limits = Limits {
         event_bytes: 1 << 20,
         answer_bytes: 1 << 20,

@@ -12,14 +12,15 @@
 use std::sync::Arc;
 
 use super::carry::{Carried, CarryField, Seal};
+use super::compaction;
 use super::event::{ChatEvent, FinishReason};
 use super::item::call::{OpenCall, prefix};
 use super::item::message::OpenMessage;
 use super::item::reasoning::OpenReasoning;
 use super::item::{Out, Place};
-use super::sink::Sink;
+use super::sink::{Ignore, Sink};
 use super::tools::ToolMap;
-use crate::responses::item::{Annotation, ItemStatus, Logprob};
+use crate::responses::item::{Annotation, CompactionItem, ItemStatus, Logprob};
 use crate::responses::response::{Head, IncompleteReason, Response, State};
 use crate::responses::{ErrorObject, OutputItem, ResponseEvent, Usage};
 
@@ -31,8 +32,40 @@ pub struct TurnContext {
     pub tools: ToolMap,
     /// How thinking is shown.
     pub thinking: Thinking,
-    /// Seals thinking, where the client asked for it.
-    pub seal: Option<Arc<dyn Seal>>,
+    /// Seals thinking, where the client asked for it or the response is kept.
+    pub sealing: Option<Sealing>,
+    /// How many events were told before, in a response that waited in the background: that it was
+    /// created and that it was queued.
+    pub announced: u64,
+    /// A summary of what came before, sealed, to be shown first.
+    pub lead: Option<String>,
+    /// The answer is a summary, to be shown sealed by this and not as it comes.
+    pub summary: Option<Arc<dyn Seal>>,
+}
+
+impl TurnContext {
+    /// A turn of which nothing is sealed, kept or told before.
+    #[must_use]
+    pub fn new(head: Head, tools: ToolMap, thinking: Thinking) -> Self {
+        Self {
+            head,
+            tools,
+            thinking,
+            sealing: None,
+            announced: 0,
+            lead: None,
+            summary: None,
+        }
+    }
+}
+
+/// How thinking is sealed.
+#[derive(Clone)]
+pub struct Sealing {
+    /// The key.
+    pub seal: Arc<dyn Seal>,
+    /// Whether the client sees it, or the store alone.
+    pub shown: bool,
 }
 
 /// How thinking is shown.
@@ -129,9 +162,10 @@ enum Open {
 impl Turn {
     /// Begins: announces the response.
     pub fn start(context: TurnContext, sink: &mut dyn Sink) -> Self {
+        let announced = context.announced;
         let mut this = Self {
             context,
-            sequence: 0,
+            sequence: announced,
             items: 0,
             open: Open::Nothing,
             calls: Vec::new(),
@@ -143,7 +177,8 @@ impl Turn {
             carried: Carried::default(),
             written: 0,
         };
-        for kind in ["response.created", "response.in_progress"] {
+        let kinds = ["response.created", "response.in_progress"];
+        for kind in kinds.into_iter().skip(usize::from(announced > 0)) {
             let response = Response {
                 head: &this.context.head,
                 state: State::InProgress,
@@ -152,6 +187,9 @@ impl Turn {
             };
             sink.lifecycle(this.sequence, kind, &response);
             this.sequence += 1;
+        }
+        if let Some(sealed) = this.context.lead.take() {
+            this.compacted(sealed, sink);
         }
         this
     }
@@ -173,14 +211,40 @@ impl Turn {
         self.out(sink).emit(&ResponseEvent::Keepalive {});
     }
 
+    /// Shows that what came before was summed up; `sealed` is the summary. Nothing may be open.
+    fn compacted(&mut self, sealed: String, sink: &mut dyn Sink) {
+        let place = self.place("cmp");
+        let mut out = self.out(sink);
+        let mut item = CompactionItem {
+            id: place.id.clone(),
+            encrypted_content: String::new(),
+        };
+        out.added(place.index, &OutputItem::Compaction(item.clone()));
+        out.emit(&ResponseEvent::CompactionCompacting(place.at()));
+        item.encrypted_content = sealed;
+        let item = OutputItem::Compaction(item);
+        out.done(place.index, &item);
+        self.output.push((place.index, item));
+    }
+
     /// Takes one step of the upstream's answer.
     pub fn apply(&mut self, event: ChatEvent<'_>, sink: &mut dyn Sink) {
+        if self.context.summary.is_some() {
+            let sequence = self.sequence;
+            self.step(event, &mut Ignore);
+            self.sequence = sequence;
+        } else {
+            self.step(event, sink);
+        }
+    }
+
+    fn step(&mut self, event: ChatEvent<'_>, sink: &mut dyn Sink) {
         match event {
             ChatEvent::Text { text, logprobs } => self.text(text, logprobs, sink),
             ChatEvent::Reasoning { text, field } => self.reasoning(text, field, sink),
             ChatEvent::ReasoningDetail(raw) => {
                 // Without a seal there is no way back for it.
-                if self.context.seal.is_some() {
+                if self.context.sealing.is_some() {
                     self.carried.details.push(raw);
                 }
             }
@@ -194,7 +258,7 @@ impl Turn {
                 raw,
             } => {
                 let call_id = self.unique_call_id(slot, call_id);
-                if let (Some(extra), Some(_)) = (extra, &self.context.seal) {
+                if let (Some(extra), Some(_)) = (extra, &self.context.sealing) {
                     self.carried
                         .extras
                         .push((call_id.clone(), extra.to_owned()));
@@ -228,6 +292,10 @@ impl Turn {
         now: u64,
         sink: &mut dyn Sink,
     ) -> Outcome {
+        let end = match (self.context.summary.take(), end) {
+            (Some(seal), End::Finished(_)) => self.sum_up(&*seal, sink),
+            (_, end) => end,
+        };
         let ending = match end {
             End::Finished(FinishReason::Stop | FinishReason::Error) => {
                 self.close_all(ItemStatus::Completed, sink);
@@ -253,6 +321,25 @@ impl Turn {
         let response = outcome.response();
         sink.lifecycle(self.sequence, response.state.event(), &response);
         outcome
+    }
+
+    /// Shows the text of the answer as a summary, and nothing else of it.
+    fn sum_up(&mut self, seal: &dyn Seal, sink: &mut dyn Sink) -> End {
+        let sequence = self.sequence;
+        self.close_all(ItemStatus::Completed, &mut Ignore);
+        self.sequence = sequence;
+        self.items = 0;
+        let output = std::mem::take(&mut self.output);
+        let texts: String = output
+            .iter()
+            .filter_map(|(_, item)| item.text())
+            .collect::<Vec<_>>()
+            .join("\n\n");
+        if texts.trim().is_empty() {
+            return End::Failed(ErrorObject::server("the model's summary is empty"));
+        }
+        self.compacted(compaction::seal(texts, seal), sink);
+        End::Finished(FinishReason::Stop)
     }
 
     fn text(&mut self, text: &str, logprobs: Vec<Logprob>, sink: &mut dyn Sink) {
@@ -393,9 +480,9 @@ impl Turn {
             sink,
         };
         let item = OpenReasoning::open(place, Thinking::Hidden, CarryField::Reasoning, &mut out);
-        let seal = self.context.seal.as_deref();
+        let sealing = self.context.sealing.as_ref();
         self.output
-            .push(item.close(seal, &mut self.carried, &mut out));
+            .push(item.close(sealing, &mut self.carried, &mut out));
     }
 
     fn open_message(&mut self, sink: &mut dyn Sink) {
@@ -419,7 +506,7 @@ impl Turn {
             Open::Message(message) => self.output.push(message.close(status, &mut out)),
             Open::Reasoning(reasoning) => {
                 self.output.push(reasoning.close(
-                    self.context.seal.as_deref(),
+                    self.context.sealing.as_ref(),
                     &mut self.carried,
                     &mut out,
                 ));

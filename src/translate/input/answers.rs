@@ -4,9 +4,10 @@
 //! and a call that was broken off may come again. So an output belongs to the latest turn before it
 //! that has an open call of its id, and within one turn to the first such call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::responses::input::{InputItem, Role};
+use crate::responses::ErrorObject;
+use crate::responses::input::{CallKind, InputItem, Role};
 
 /// Calls without an output so far, by id: the number of their turn and of their item.
 type Open<'i> = HashMap<&'i str, Vec<(usize, usize)>>;
@@ -48,6 +49,36 @@ pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
         }
     }
     pairs
+}
+
+/// Whether each call has its output and each output its call.
+///
+/// # Errors
+/// What the API says of the first that has not.
+pub(super) fn check(
+    items: &[InputItem<'_>],
+    pairs: &HashMap<usize, usize>,
+) -> Result<(), ErrorObject> {
+    let answered: HashSet<usize> = pairs.values().copied().collect();
+    for (n, item) in items.iter().enumerate() {
+        let (what, id) = match item {
+            InputItem::Call(call) if !answered.contains(&n) => {
+                let what = match call.kind {
+                    CallKind::Custom => "No tool output found for custom tool call",
+                    _ => "No tool output found for function call",
+                };
+                (what, call.call_id.as_str())
+            }
+            InputItem::Output(output) if !pairs.contains_key(&n) => {
+                let Some(id) = &output.call_id else { continue };
+                let what = "No tool call found for function call output with call_id";
+                (what, id.as_str())
+            }
+            _ => continue,
+        };
+        return Err(ErrorObject::invalid(format!("{what} {id}.")).with_param("input"));
+    }
+    Ok(())
 }
 
 /// The id of the call that an item answers, if it is an output.

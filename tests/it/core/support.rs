@@ -24,12 +24,7 @@ pub(super) fn context(tools: ToolMap) -> TurnContext {
         model: "model".into(),
         echo: Echo::new(&antiphon::responses::CreateResponse::default()),
     };
-    TurnContext {
-        head,
-        tools,
-        thinking: Thinking::Content,
-        seal: None,
-    }
+    TurnContext::new(head, tools, Thinking::Content)
 }
 
 /// The server-sent events that come out when an upstream sends `pieces`.
