@@ -1,11 +1,13 @@
 //! Sealing: thinking travels through the client as text that only this proxy can read.
 //!
 //! `version (1 byte) · key id (4 bytes) · nonce (12 bytes) · AES-256-GCM ciphertext and tag`, in
-//! base64url without padding. The first five bytes are bound to the ciphertext. Whatever does not
+//! base64url without padding. The first five bytes are bound to the ciphertext, and with them the tenant it
+//! was sealed for. Whatever does not
 //! open (another key's, another server's, a changed one) is ignored, never an error.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -13,7 +15,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::translate::Seal;
+use crate::translate::{Seal, Seals};
 
 const VERSION: u8 = 1;
 const KEY_BYTES: usize = 32;
@@ -95,14 +97,28 @@ impl SealingKey {
     }
 }
 
-impl Seal for SealingKey {
+impl Seals for Arc<SealingKey> {
+    fn of(&self, tenant: &str) -> Arc<dyn Seal> {
+        Arc::new(TenantSeal {
+            bound: [&self.head[..], tenant.as_bytes()].concat(),
+            key: Self::clone(self),
+        })
+    }
+}
+
+/// The key for what belongs to one tenant.
+struct TenantSeal {
+    key: Arc<SealingKey>,
+    /// The head of the sealed text and the tenant, which are bound to it.
+    bound: Vec<u8>,
+}
+
+impl Seal for TenantSeal {
     fn seal(&self, plain: &[u8]) -> String {
         let mut text = plain.to_vec();
-        match self
-            .key
-            .seal_in_place_append_tag(Aad::from(&self.head), &mut text)
-        {
-            Ok(nonce) => URL_SAFE_NO_PAD.encode([&self.head[..], nonce.as_ref(), &text].concat()),
+        let SealingKey { key, head } = &*self.key;
+        match key.seal_in_place_append_tag(Aad::from(&self.bound), &mut text) {
+            Ok(nonce) => URL_SAFE_NO_PAD.encode([&head[..], nonce.as_ref(), &text].concat()),
             // Without randomness nothing can be sealed; the client keeps an item that opens nowhere.
             Err(_) => String::new(),
         }
@@ -112,14 +128,14 @@ impl Seal for SealingKey {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LEN)?;
-        if head != self.head {
+        if head != self.key.head {
             return None;
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        let plain = self
-            .key
-            .open_in_place(nonce, Aad::from(&self.head), &mut text)
+        let key = &self.key.key;
+        let plain = key
+            .open_in_place(nonce, Aad::from(&self.bound), &mut text)
             .ok()?;
         Some(plain.to_vec())
     }
@@ -157,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_again_and_reads_as_noise() {
-        let key = SealingKey::ephemeral().unwrap();
+        let key = Arc::new(SealingKey::ephemeral().unwrap()).of("");
         let sealed = key.seal(b"the secret plan");
         assert_eq!(key.open(&sealed).unwrap(), b"the secret plan");
         let bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
@@ -171,10 +187,11 @@ mod tests {
 
     #[test]
     fn what_was_changed_or_is_anothers_does_not_open() {
-        let (key, other) = (
+        let both = [
             SealingKey::ephemeral().unwrap(),
             SealingKey::ephemeral().unwrap(),
-        );
+        ];
+        let [key, other] = both.map(|key| Arc::new(key).of(""));
         let sealed = key.seal(b"x");
         assert_eq!(other.open(&sealed), None);
         for at in 0..sealed.len() {
@@ -192,14 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_for_one_tenant_opens_for_no_other() {
+        let key = Arc::new(SealingKey::ephemeral().unwrap());
+        let sealed = key.of("a").seal(b"x");
+        assert_eq!(key.of("a").open(&sealed).unwrap(), b"x");
+        assert_eq!(key.of("b").open(&sealed), None);
+        assert_eq!(key.of("").open(&sealed), None);
+    }
+
+    #[test]
     fn a_key_file_is_made_once_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/seal.key");
-        let sealed = SealingKey::from_file(&path).unwrap().seal(b"x");
-        assert_eq!(
-            SealingKey::from_file(&path).unwrap().open(&sealed).unwrap(),
-            b"x"
-        );
+        let read = || Arc::new(SealingKey::from_file(&path).unwrap()).of("");
+        let sealed = read().seal(b"x");
+        assert_eq!(read().open(&sealed).unwrap(), b"x");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
