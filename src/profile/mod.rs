@@ -57,6 +57,21 @@ pub struct Profile {
     pub user_runs: UserRuns,
     /// What becomes of a conversation in which no user speaks.
     pub no_user_message: NoUserMessage,
+    /// How tokens are counted without asking the model.
+    pub token_count: TokenCount,
+}
+
+/// How tokens are counted without asking the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenCount {
+    /// The server does not say: they are estimated.
+    #[default]
+    Estimate,
+    /// `POST /tokenize` takes the chat's messages and says `count`.
+    Messages,
+    /// `POST /apply-template` makes a prompt of the messages, `POST /tokenize` takes it apart.
+    Template,
 }
 
 /// The role of the application's own message.

@@ -113,6 +113,7 @@ impl Profile {
             image_detail,
             user_runs,
             no_user_message,
+            token_count,
         } = self;
         let keys: &[(&str, &dyn fmt::Debug)] = &[
             ("system_role", system_role),
@@ -133,6 +134,7 @@ impl Profile {
             ("image_detail", image_detail),
             ("user_runs", user_runs),
             ("no_user_message", no_user_message),
+            ("token_count", token_count),
         ];
         let words = effort_words
             .iter()

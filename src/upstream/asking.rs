@@ -40,6 +40,14 @@ impl Asking {
     /// # Errors
     /// The last refusal, once another try makes no sense.
     pub async fn answer(mut self) -> Result<reqwest::Body, Refusal> {
+        self.answer_now().await
+    }
+
+    /// The same, with what is left of it.
+    ///
+    /// # Errors
+    /// The last refusal, once another try makes no sense.
+    pub async fn answer_now(&mut self) -> Result<reqwest::Body, Refusal> {
         loop {
             let answer = self.run().await;
             if let Some(answer) = self.settle(answer).await {

@@ -172,11 +172,24 @@ impl Upstream {
     /// Asks `GET` of a path below the base URL, or above it if it begins with a slash, and reads the
     /// whole answer.
     pub(super) async fn get(&self, path: &str, limit: usize) -> Result<Bytes, Refusal> {
-        let request = self
-            .client
-            .get(self.url(path))
-            .headers(self.headers.clone());
+        self.read(self.client.get(self.url(path)), limit).await
+    }
+
+    /// Posts JSON to such a path, and reads the whole answer.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        json: Bytes,
+        limit: usize,
+    ) -> Result<Bytes, Refusal> {
+        let request = self.client.post(self.url(path));
+        let request = request.header(CONTENT_TYPE, "application/json").body(json);
+        self.read(request, limit).await
+    }
+
+    async fn read(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Bytes, Refusal> {
         let answer = request
+            .headers(self.headers.clone())
             .send()
             .await
             .map_err(|error| self.unreachable(&error))?;

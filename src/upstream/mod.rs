@@ -7,6 +7,7 @@ mod refusal;
 mod retry;
 mod retry_after;
 mod secrets;
+mod tokens;
 
 pub use asking::Asking;
 pub(crate) use asking::millis;
