@@ -3,20 +3,29 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::{self, Config, KeySource, Pattern, Show};
-use crate::engine::{self, Engine, Modality, ModelMetadata, Names, Route, Routes};
+use crate::config::{self, Config, KeySource, Pattern, Show, StorePlace};
+use crate::engine::{
+    self, BackgroundSettings, Engine, Modality, ModelMetadata, Names, Route, Routes, Worker,
+};
+use crate::ids::new_id;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
-use crate::server::{self, AcceptSettings, AppState};
+use crate::server::{self, AcceptSettings, AppState, ServerSettings};
+use crate::store::{self, Store, StoreError};
 use crate::translate::{Limits, Thinking};
 use crate::upstream::{self, Upstream};
+
+/// How often what is stored is looked through for what is too old or too much.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// How much is kept in memory where there is no place for a file.
+const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +58,9 @@ pub enum StartError {
     /// There is no key to seal with.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The program, built and bound, not yet serving.
@@ -57,6 +69,7 @@ pub struct App {
     address: SocketAddr,
     state: AppState,
     accept: AcceptSettings,
+    background: BackgroundSettings,
 }
 
 impl App {
@@ -65,7 +78,8 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let engine = Arc::new(build_engine(config)?);
+        let store = open_store(&config.store).await?;
+        let engine = Arc::new(build_engine(config, store)?);
         let server = &config.server;
         let listen = |error| StartError::Listen {
             address: server.listen,
@@ -73,22 +87,30 @@ impl App {
         };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState {
+        let state = AppState::new(
             engine,
-            max_body_bytes: server.max_body_bytes,
-            body_timeout: server.body_timeout,
-            draining: CancellationToken::new(),
-        };
+            ServerSettings {
+                max_body_bytes: server.max_body_bytes,
+                body_timeout: server.body_timeout,
+                max_sockets: server.max_connections,
+            },
+        );
         let accept = AcceptSettings {
             max_connections: server.max_connections,
             header_timeout: server.header_timeout,
             drain_timeout: server.drain_timeout,
+        };
+        let background = BackgroundSettings {
+            concurrency: config.store.background_concurrency,
+            lease: config.store.lease,
+            drain: server.drain_timeout,
         };
         Ok(Self {
             listener,
             address,
             state,
             accept,
+            background,
         })
     }
 
@@ -101,11 +123,25 @@ impl App {
     /// Serves until `stop`, then lets running responses end. Says whether all of them did.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> bool {
         let draining = self.state.draining.clone();
+        let engine = Arc::clone(&self.state.engine);
+        let worker = Worker::new(Arc::clone(&engine), self.background, new_id());
+        let working = worker.map(|worker| tokio::spawn(worker.run(draining.clone())));
         let stop = async move {
             stop.await;
             draining.cancel();
         };
-        server::serve(self.listener, server::router(self.state), self.accept, stop).await
+        let state = self.state.clone();
+        let router = server::router(self.state);
+        let drain = self.accept.drain_timeout;
+        let mut all_ended = server::serve(self.listener, router, self.accept, stop).await;
+        let sockets = tokio::time::timeout(drain, state.sockets_closed());
+        all_ended &= sockets.await.is_ok();
+        if let Some(working) = working {
+            // A worker that panicked has ended too.
+            let _ = working.await;
+        }
+        engine.close().await;
+        all_ended
     }
 }
 
@@ -138,7 +174,7 @@ pub fn check_dialect(name: &str, url: &Url, overrides: &toml::Table) -> Result<(
         .map_err(|error| error.to_string())
 }
 
-fn build_engine(config: &Config) -> Result<Engine, StartError> {
+fn build_engine(config: &Config, store: Option<Store>) -> Result<Engine, StartError> {
     let settings = engine::Settings {
         thinking: match config.reasoning.show {
             Show::Auto => None,
@@ -149,14 +185,50 @@ fn build_engine(config: &Config) -> Result<Engine, StartError> {
         first_status_wait: config.server.first_status_wait,
         keepalive_interval: config.server.keepalive_interval,
         done_sentinel: config.server.done_sentinel,
+        max_history_bytes: config.server.max_body_bytes,
     };
-    let key = Arc::new(sealing_key(config)?);
+    let seals = Arc::new(Arc::new(sealing_key(config)?));
     Ok(Engine::new(
         settings,
         build_upstreams(config)?,
         routes(config),
-        key,
+        seals,
+        store,
     ))
+}
+
+/// The store of the configuration. Where the usual file, which nobody asked for, cannot be made (a
+/// read-only root), a little is kept in memory: it is gone after a restart, which is no reason not to
+/// start.
+async fn open_store(config: &config::Store) -> Result<Option<Store>, StartError> {
+    let place = match &config.place {
+        StorePlace::None => return Ok(None),
+        StorePlace::Memory => store::Place::Memory,
+        StorePlace::Sqlite(path) => store::Place::Sqlite(path.clone()),
+        StorePlace::Postgres(address) => store::Place::Postgres(address.clone()),
+    };
+    let settings = store::Settings {
+        max_connections: config.max_connections,
+        timeout: config.timeout,
+        acquire_timeout: config.timeout,
+        max_age: config.retention,
+        max_bytes: config.max_bytes,
+        sweep_interval: Some(SWEEP_INTERVAL),
+        ..store::Settings::new(place)
+    };
+    match Store::open(settings.clone()).await {
+        Ok(store) => Ok(Some(store)),
+        Err(error) if !config.chosen => {
+            tracing::warn!(%error, "responses are kept in memory, until the next restart");
+            let settings = store::Settings {
+                place: store::Place::Memory,
+                max_bytes: Some(MEMORY_BYTES),
+                ..settings
+            };
+            Ok(Some(Store::open(settings).await?))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The key in its file. Where the default file cannot be made (a read-only root), thinking that was

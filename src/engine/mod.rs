@@ -1,8 +1,28 @@
-//! The life of one response: read the request, find its upstream, translate, ask, translate back.
+//! The life of one response: read the request, load what it continues, find its upstream, translate,
+//! ask, translate back, keep.
+//!
+//! * `prepare`: from the bytes of a request to a question for an upstream; `check` what it may not
+//!   ask for, `history` what it continues;
+//! * `run`: an upstream's answer under a clock; `stream` the body that a client reads;
+//! * `keep`: what becomes of a response that is over;
+//! * `background`: responses that are made without a client; `follow` those who watch;
+//! * `state`, `conversations`: what is stored, as the API shows it; `count`, `compact`: the rest.
 
+mod background;
+mod caller;
 mod catalog;
+mod check;
+mod compact;
+mod conversations;
+mod count;
+mod follow;
+mod frames;
+mod history;
+mod keep;
+mod prepare;
 mod route;
 mod run;
+mod state;
 mod stream;
 mod tell;
 mod waiting;
@@ -13,19 +33,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{Instrument, Span};
 
+pub use background::{BackgroundSettings, Worker};
+pub use caller::{Caller, Lane, Session};
 pub use catalog::{CatalogEntry, Modality, ModelMetadata};
+pub use count::TokenCount;
+pub use follow::Follow;
 pub use route::{Names, Route, Routes};
+pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
-use crate::responses::response::{Echo, Head};
-use crate::responses::{CreateResponse, ErrorObject};
+use crate::responses::Usage;
+use crate::responses::response::{Head, Response, State};
+use crate::store::Store;
 use crate::time::unix_now;
-use crate::translate::{
-    self, Ignore, LowerError, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
-};
+use crate::translate::{self, Ending, Ignore, Outcome, Pipeline, Seals, Sink as _, Thinking};
 use crate::upstream::{Refusal, Upstream};
+use background::Held;
+use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
 use waiting::Waiting;
+
+/// How often a request is made shorter before it is given up.
+const MAX_TRUNCATIONS: usize = 16;
 
 /// What an engine is built from.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +67,8 @@ pub struct Settings {
     pub keepalive_interval: Option<Duration>,
     /// Whether `data: [DONE]` ends a stream.
     pub done_sentinel: bool,
+    /// The most bytes of what a request continues.
+    pub max_history_bytes: usize,
 }
 
 /// Answers requests for responses.
@@ -45,43 +76,49 @@ pub struct Engine {
     settings: Settings,
     upstreams: Vec<Arc<Upstream>>,
     routes: Routes,
-    seal: Arc<dyn Seal>,
+    seals: Arc<dyn Seals>,
+    store: Option<Store>,
+    /// Background responses that this process makes.
+    held: Arc<Held>,
     catalog: catalog::Cache,
 }
 
 /// An answer.
 pub enum Reply {
-    /// A stream of events.
+    /// A stream of events, as they are made.
     Stream(Box<ResponseStream>),
+    /// A stream of events of a response in the background.
+    Follow(Follow),
     /// A response object, as JSON.
     Whole(Vec<u8>),
 }
 
-/// A request on its way: everything of it that outlives its bytes.
-struct Prepared {
-    upstream: Arc<Upstream>,
-    /// The body for the upstream.
-    chat: Bytes,
-    context: TurnContext,
-    stream: bool,
-    logprobs: bool,
-}
-
 impl Engine {
-    /// Builds one. `routes` refer to `upstreams` by their place in the list.
+    /// Builds one. `routes` refer to `upstreams` by their place in the list. Without a store nothing
+    /// is kept.
     #[must_use]
     pub fn new(
         settings: Settings,
         upstreams: Vec<Arc<Upstream>>,
         routes: Routes,
-        seal: Arc<dyn Seal>,
+        seals: Arc<dyn Seals>,
+        store: Option<Store>,
     ) -> Self {
         Self {
             settings,
             upstreams,
             routes,
-            seal,
+            seals,
+            store,
+            held: Arc::default(),
             catalog: catalog::Cache::default(),
+        }
+    }
+
+    /// Closes the store, once nothing is made any more.
+    pub async fn close(&self) {
+        if let Some(store) = &self.store {
+            store.close().await;
         }
     }
 
@@ -95,67 +132,143 @@ impl Engine {
     ///
     /// # Errors
     /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
-    pub async fn create(&self, body: Bytes, id: &str) -> Result<Reply, Refusal> {
-        let prepared = self.prepare(&body, id)?;
-        drop(body);
+    pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
+        let mut order = Order {
+            id,
+            created_at: unix_now(),
+            caller,
+            purpose: Purpose::Answer,
+            announced: 0,
+            lead: None,
+            drop_turns: 0,
+        };
+        let prepared = self.fit(&body, &mut order).await?;
+        if prepared.background {
+            return self.enqueue(prepared, body).await;
+        }
+        if prepared.warm_up {
+            return Ok(self.warm_up(prepared).await);
+        }
         if prepared.stream {
-            Ok(self.stream(prepared).await?)
+            self.stream(prepared, body, order).await
         } else {
-            self.whole(prepared).await
+            self.whole(prepared, body, order).await.map(Reply::Whole)
+        }
+    }
+
+    /// Prepares a request, its conversation summed up or cut first where the client allows it and
+    /// the model takes no more.
+    async fn fit(&self, body: &Bytes, order: &mut Order<'_>) -> Result<Prepared, Refusal> {
+        loop {
+            let prepared = self.prepare(body, order).await?;
+            if prepared.compact_first {
+                let sealed = self.sum_up(body, order).await?;
+                order.lead = Some(sealed);
+            } else if prepared.droppable > 0 && prepared.is_too_long() {
+                order.drop_turns += prepared.cut();
+            } else {
+                return Ok(prepared);
+            }
         }
     }
 
     /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
     /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream. A quick
     /// refusal is an HTTP error even if it takes several tries.
-    async fn stream(&self, prepared: Prepared) -> Result<Reply, Refusal> {
-        let asked = prepared.chat.len();
-        let mut asking = prepared.upstream.chat(prepared.chat.clone(), true);
-        let waiting = Waiting::new(&prepared);
-        let early = asking.answer_soon(self.settings.first_status_wait).await;
-        waiting.over();
-        let source = match early {
-            Some(answer) => Source::Answer(answer?),
-            // What it logs belongs to this request, wherever it is waited for.
-            None => Source::Asking(Box::pin(asking.answer().instrument(Span::current()))),
-        };
+    async fn stream(
+        &self,
+        prepared: Prepared,
+        body: Bytes,
+        order: Order<'_>,
+    ) -> Result<Reply, Refusal> {
+        let (mut prepared, source) = self.ask(prepared, body, order).await?;
+        let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(prepared, source, asked, &mut sink);
+        let run = self.run(prepared, source, &mut sink);
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
             self.settings.done_sentinel,
+            keeping,
         ))))
     }
 
-    async fn whole(&self, prepared: Prepared) -> Result<Reply, Refusal> {
-        let asked = prepared.chat.len();
-        let waiting = Waiting::new(&prepared);
-        let asking = prepared.upstream.chat(prepared.chat.clone(), false);
-        let answer = asking.answer().await;
-        waiting.over();
-        let mut run = self.run(prepared, Source::Answer(answer?), asked, &mut Ignore);
-        let outcome = std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await;
-        if let Some(error) = outcome.failure() {
-            return Err(Refusal::of_failure(error.clone()));
-        }
-        let mut json = Vec::new();
-        outcome.response().write(&mut json);
-        Ok(Reply::Whole(json))
-    }
-
-    fn run(
+    async fn whole(
         &self,
         prepared: Prepared,
-        source: Source,
-        asked: usize,
-        sink: &mut dyn translate::Sink,
-    ) -> Run {
+        body: Bytes,
+        order: Order<'_>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (mut prepared, source) = self.ask(prepared, body, order).await?;
+        let keeping = prepared.keeping.take();
+        let outcome = self.outcome(prepared, source).await;
+        let failure = outcome.failure().cloned().map(Refusal::of_failure);
+        let mut json = Vec::new();
+        outcome.response().write(&mut json);
+        if let Some(keeping) = keeping {
+            keeping.keep(outcome).await;
+        }
+        match failure {
+            Some(refusal) => Err(refusal),
+            None => Ok(json),
+        }
+    }
+
+    /// Reads an answer to its end while nobody listens.
+    async fn outcome(&self, prepared: Prepared, source: Source) -> Outcome {
+        let mut run = self.run(prepared, source, &mut Ignore);
+        *std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await
+    }
+
+    /// Asks the upstream. What streams may begin without its answer.
+    async fn ask(
+        &self,
+        mut prepared: Prepared,
+        body: Bytes,
+        mut order: Order<'_>,
+    ) -> Result<(Prepared, Source), Refusal> {
+        for _ in 0..MAX_TRUNCATIONS {
+            let refusal = match self.ask_once(&prepared).await {
+                Err(refusal) => refusal,
+                Ok(source) => return Ok((prepared, source)),
+            };
+            let is_too_long = refusal.error.code.as_deref() == Some("context_length_exceeded");
+            if !is_too_long || prepared.droppable == 0 {
+                return Err(refusal);
+            }
+            order.drop_turns += prepared.cut();
+            prepared = self.prepare(&body, &order).await?;
+        }
+        self.ask_once(&prepared)
+            .await
+            .map(|source| (prepared, source))
+    }
+
+    async fn ask_once(&self, prepared: &Prepared) -> Result<Source, Refusal> {
+        let streams = prepared.streams();
+        let mut asking = prepared.upstream.chat(prepared.chat.clone(), streams);
+        let waiting = Waiting::new(prepared);
+        // What may be asked once more, shorter, must not have begun to answer.
+        let early = if streams && prepared.droppable == 0 {
+            asking.answer_soon(self.settings.first_status_wait).await
+        } else {
+            Some(asking.answer_now().await)
+        };
+        waiting.over();
+        Ok(match early {
+            Some(answer) => Source::Answer(answer?),
+            // What it logs belongs to this request, wherever it is waited for.
+            None => Source::Asking(Box::pin(asking.answer().instrument(Span::current()))),
+        })
+    }
+
+    fn run(&self, prepared: Prepared, source: Source, sink: &mut dyn translate::Sink) -> Run {
         let Prepared {
             upstream,
             context,
             logprobs,
             stream,
+            chat,
             ..
         } = prepared;
         let settings = upstream.settings();
@@ -163,176 +276,70 @@ impl Engine {
             upstream: Arc::clone(&upstream),
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked,
+            asked: chat.len(),
         };
         let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
         Run::new(pipeline, source, run_settings)
     }
 
-    fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
-        let prepare = |body: &[u8]| {
-            let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
-            self.prepare_request(request, id)
-        };
-        if let Some(mended) = CreateResponse::mend_surrogates(body) {
-            return prepare(&mended);
-        }
-        prepare(body).or_else(|refusal| {
-            let mended = match refusal.status {
-                400 => CreateResponse::mend(body),
-                _ => None,
-            };
-            // Where mending does not help, the first complaint is the one to tell.
-            mended.and_then(|body| prepare(&body).ok()).ok_or(refusal)
-        })
-    }
-
-    fn prepare_request(
-        &self,
-        mut request: CreateResponse<'_>,
-        id: &str,
-    ) -> Result<Prepared, Refusal> {
-        refuse_unsupported(&request)?;
-        let model = request.model.clone().ok_or_else(no_model)?;
-        let (route, upstream) = self.find(&model).ok_or_else(|| unknown_model(&model))?;
-        let head = Head {
-            id: format!("resp_{id}"),
-            created_at: unix_now(),
-            model: model.to_string(),
-            echo: Echo::new(&request),
-        };
-        // Not before the echo, which tells what the client said.
-        request.max_output_tokens = request
-            .max_output_tokens
-            .or(route.metadata.max_output_tokens);
-        let thinking = self
-            .settings
-            .thinking
-            .unwrap_or_else(|| asked_thinking(&request));
-        let seals = request.includes("reasoning.encrypted_content");
-        let logprobs = request.includes("message.output_text.logprobs");
-        let stream = request.stream.unwrap_or(false);
-        let options = LoweringOptions {
-            profile: &upstream.settings().profile,
-            model: route.model.as_deref().unwrap_or(&model),
-            effort: route.effort.as_deref(),
-            seal: &*self.seal,
-        };
-        let (chat, tools, notes) = lower(request, &options)?;
-        log_lowered(&head, upstream, &chat, &notes);
-        let context = TurnContext {
-            head,
-            tools,
-            thinking,
-            seal: seals.then(|| Arc::clone(&self.seal)),
-        };
-        Ok(Prepared {
-            upstream: Arc::clone(upstream),
-            chat,
+    /// Answers with nothing, which a later request can continue.
+    async fn warm_up(&self, prepared: Prepared) -> Reply {
+        let Prepared {
             context,
+            keeping,
             stream,
-            logprobs,
-        })
-    }
-
-    fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
-        let route = self.routes.find(model)?;
-        Some((route, self.upstreams.get(route.upstream)?))
-    }
-}
-
-fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
-    let upstream = &upstream.settings().name;
-    for note in notes {
-        tracing::info!(response.id = %head.id, upstream = %upstream, "{note}");
-    }
-    tracing::debug!(
-        response.id = %head.id,
-        upstream = %upstream,
-        bytes = chat.len(),
-        "request translated"
-    );
-}
-
-/// Translates, and writes the body for the upstream.
-fn lower<'a>(
-    request: CreateResponse<'a>,
-    options: &LoweringOptions<'a>,
-) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
-    let lowered = translate::lower(request, options).map_err(|error| match error {
-        LowerError::Invalid(error) => Refusal::bad_request(error),
-        LowerError::ItemNotFound(error) => Refusal::new(404, error),
-    })?;
-    let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
-        Refusal::new(
-            500,
-            ErrorObject::server(format!("the chat request cannot be written: {error}")),
-        )
-    })?;
-    Ok((Bytes::from(chat), lowered.tools, lowered.notes))
-}
-
-/// Shown as a summary if one is asked for, which clients do that show thinking to people.
-fn asked_thinking(request: &CreateResponse<'_>) -> Thinking {
-    let summary = request.reasoning.as_ref().and_then(|reasoning| {
-        reasoning
-            .summary
-            .as_ref()
-            .or(reasoning.generate_summary.as_ref())
-    });
-    if summary.is_some() {
-        Thinking::Summary
-    } else {
-        Thinking::Content
+            ..
+        } = prepared;
+        let mut sink = translate::Bytes::default();
+        let began = Response {
+            head: &context.head,
+            state: State::InProgress,
+            output: &[],
+            usage: None,
+        };
+        sink.lifecycle(0, "response.created", &began);
+        sink.lifecycle(1, "response.in_progress", &began);
+        let outcome = empty_outcome(context.head);
+        sink.lifecycle(2, "response.completed", &outcome.response());
+        let mut json = Vec::new();
+        outcome.response().write(&mut json);
+        if let Some(keeping) = keeping {
+            keeping.keep(outcome).await;
+        }
+        if stream {
+            Reply::Stream(Box::new(ResponseStream::of_bytes(
+                sink,
+                self.settings.done_sentinel,
+            )))
+        } else {
+            Reply::Whole(json)
+        }
     }
 }
 
-/// What needs a store is refused, rather than answered without what the client takes for granted.
-fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
-    if let Some(id) = &request.previous_response_id {
-        let error = ErrorObject::invalid(format!(
-            "Previous response with id '{}' not found.",
-            id.as_str()
-        ));
-        return Err(Refusal::bad_request(
-            error
-                .with_param("previous_response_id")
-                .with_code("previous_response_not_found"),
-        ));
+fn empty_outcome(head: Head) -> Outcome {
+    Outcome {
+        ending: Ending::Completed(unix_now().max(head.created_at)),
+        head,
+        output: Vec::new(),
+        usage: Some(Usage::default()),
     }
-    let given =
-        |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
-    let unsupported = if given(request.conversation) {
-        "conversation"
-    } else if given(request.prompt) {
-        "prompt"
-    } else if request.background == Some(true) {
-        "background"
-    } else {
-        return Ok(());
-    };
-    let error = ErrorObject::invalid(format!(
-        "Unsupported parameter: '{unsupported}' is not supported by this server."
-    ));
-    Err(Refusal::bad_request(
-        error
-            .with_param(unsupported)
-            .with_code("unsupported_parameter"),
-    ))
 }
 
-fn no_model() -> Refusal {
-    let error = ErrorObject::invalid("Missing required parameter: 'model'.")
-        .with_param("model")
-        .with_code("missing_required_parameter");
-    Refusal::bad_request(error)
-}
+impl Prepared {
+    /// Whether the upstream is asked for a stream.
+    fn streams(&self) -> bool {
+        self.stream || self.background
+    }
 
-fn unknown_model(model: &str) -> Refusal {
-    let message =
-        format!("The model `{model}` does not exist: no entry of the configuration has it.");
-    let error = ErrorObject::invalid(message)
-        .with_param("model")
-        .with_code("model_not_found");
-    Refusal::new(404, error)
+    /// Whether the model is known to take less than this.
+    fn is_too_long(&self) -> bool {
+        let tokens = translate::estimate_tokens(self.chat.len());
+        self.context_window.is_some_and(|window| tokens > window)
+    }
+
+    /// How many turns are left out next, of those that may be.
+    fn cut(&self) -> usize {
+        self.droppable.div_ceil(4)
+    }
 }

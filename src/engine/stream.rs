@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use tokio::task::JoinHandle;
 
+use super::keep::Keeping;
 use super::run::{Run, Step};
 use crate::{sse, translate};
 
@@ -16,14 +18,39 @@ pub struct ResponseStream {
     run: Option<Run>,
     sink: translate::Bytes,
     done_sentinel: bool,
+    keeping: Option<Keeping>,
+    /// The response is being stored. Its last event waits for that, so that who has seen it can
+    /// refer to the response; all events before it do not.
+    storing: Option<JoinHandle<()>>,
 }
 
 impl ResponseStream {
-    pub(super) fn new(run: Run, sink: translate::Bytes, done_sentinel: bool) -> Self {
+    pub(super) fn new(
+        run: Run,
+        sink: translate::Bytes,
+        done_sentinel: bool,
+        keeping: Option<Keeping>,
+    ) -> Self {
         Self {
             run: Some(run),
             sink,
             done_sentinel,
+            keeping,
+            storing: None,
+        }
+    }
+
+    /// A stream that is all there.
+    pub(super) fn of_bytes(mut sink: translate::Bytes, done_sentinel: bool) -> Self {
+        if done_sentinel {
+            sink.out.extend_from_slice(sse::DONE);
+        }
+        Self {
+            run: None,
+            sink,
+            done_sentinel,
+            keeping: None,
+            storing: None,
         }
     }
 }
@@ -38,10 +65,22 @@ impl Body for ResponseStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
+        let frame = |out: Vec<u8>| Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
         loop {
+            if let Some(storing) = &mut this.storing {
+                match Pin::new(storing).poll(cx) {
+                    Poll::Ready(_) => this.storing = None,
+                    Poll::Pending => {
+                        let before = this.sink.take_before_lifecycle();
+                        return match before.is_empty() {
+                            true => Poll::Pending,
+                            false => frame(before),
+                        };
+                    }
+                }
+            }
             if !this.sink.out.is_empty() {
-                let out = std::mem::take(&mut this.sink.out);
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
+                return frame(this.sink.take());
             }
             let Some(run) = &mut this.run else {
                 return Poll::Ready(None);
@@ -49,8 +88,13 @@ impl Body for ResponseStream {
             match run.poll_step(cx, &mut this.sink) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Step::Read) => {}
-                Poll::Ready(Step::Over(_)) => {
+                Poll::Ready(Step::Over(outcome)) => {
                     this.run = None;
+                    // Its own task: a client that leaves now has its response all the same.
+                    this.storing = this
+                        .keeping
+                        .take()
+                        .map(|keeping| tokio::spawn(keeping.keep(*outcome)));
                     if this.done_sentinel {
                         this.sink.out.extend_from_slice(sse::DONE);
                     }
@@ -60,6 +104,6 @@ impl Body for ResponseStream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.run.is_none() && self.sink.out.is_empty()
+        self.run.is_none() && self.sink.out.is_empty() && self.storing.is_none()
     }
 }

@@ -1,0 +1,474 @@
+//! Responses that are made without a client: the store is their queue, any replica makes them.
+//!
+//! A replica holds what it makes by a lease that it renews. What is held by nobody any more, because
+//! its replica died, ends as failed: it is not made a second time, as a client may have seen half.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::caller::Caller;
+use super::frames::{self, Frames};
+use super::keep::{Keeping, unavailable};
+use super::prepare::{Order, Prepared, Purpose};
+use super::run::{Run, Step};
+use super::{Engine, Reply};
+use crate::responses::response::{Response, State};
+use crate::responses::{ErrorObject, kept};
+use crate::store::{Event, Job, Record, Status, Store, StoreError};
+use crate::time::Instant;
+use crate::translate::Outcome;
+use crate::upstream::Refusal;
+
+/// Events that a follower makes up itself: that the response was created and that it was queued.
+pub(super) const ANNOUNCED: u64 = 2;
+/// How long events are gathered before they are stored.
+const GATHER: Duration = Duration::from_millis(100);
+/// How many bytes of events are gathered.
+const GATHER_BYTES: usize = 64 * 1024;
+/// How often work of other replicas is looked for.
+const POLL: Duration = Duration::from_secs(1);
+/// The least time between two looks, however much happens.
+const LEAST_POLL: Duration = Duration::from_millis(50);
+/// How often the end of a response is told to a store that fails.
+const END_TRIES: u32 = 20;
+/// How many lost responses are ended at a time.
+const LOST_AT_A_TIME: usize = 32;
+
+/// How background work is done.
+#[derive(Debug, Clone, Copy)]
+pub struct BackgroundSettings {
+    /// How many responses this process makes at a time.
+    pub concurrency: usize,
+    /// How long a replica may be silent before what it holds is lost.
+    pub lease: Duration,
+    /// How long running work may go on once the process is to end.
+    pub drain: Duration,
+}
+
+/// What this process makes, by id, each with the word to stop.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<HashMap<String, CancellationToken>>);
+
+impl Held {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, CancellationToken>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    fn add(&self, id: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.lock().insert(id.to_owned(), token.clone());
+        token
+    }
+
+    fn remove(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    /// Stops the work on a response, if this process does it.
+    pub(super) fn stop(&self, id: &str) {
+        if let Some(token) = self.lock().get(id) {
+            token.cancel();
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Engine {
+    /// Takes a request in for later.
+    pub(super) async fn enqueue(&self, prepared: Prepared, body: Bytes) -> Result<Reply, Refusal> {
+        let Prepared {
+            context,
+            keeping,
+            stream,
+            ..
+        } = prepared;
+        let (Some(keeping), Some(store)) = (keeping, &self.store) else {
+            let error = ErrorObject::server("background work needs a store");
+            return Err(Refusal::new(500, error));
+        };
+        let queued = Response {
+            head: &context.head,
+            state: State::Queued,
+            output: &[],
+            usage: None,
+        };
+        let record = queued_record(&queued, &keeping);
+        let (id, tenant) = (record.id.clone(), record.tenant.clone());
+        store
+            .enqueue(record, body)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        tracing::info!(response.id = %id, model = %context.head.model, "queued");
+        if stream {
+            return Ok(Reply::Follow(self.follow(store, tenant, id, None)));
+        }
+        let mut json = Vec::new();
+        queued.write(&mut json);
+        Ok(Reply::Whole(json))
+    }
+}
+
+fn queued_record(queued: &Response<'_>, keeping: &Keeping) -> Record {
+    let mut body = Vec::new();
+    queued.write_without_output(&mut body);
+    let input = kept::list(keeping.input.iter().map(|item| item.json.as_str()));
+    Record {
+        id: queued.head.id.clone(),
+        tenant: keeping.tenant.clone(),
+        previous: keeping.previous.clone(),
+        conversation: keeping.conversation.clone(),
+        created_at: queued.head.created_at,
+        background: true,
+        status: Status::Queued,
+        body: Bytes::from(body),
+        input: Bytes::from(input),
+        output: Bytes::from_static(b"[]"),
+    }
+}
+
+/// Does background work until it is told to end.
+pub struct Worker {
+    engine: Arc<Engine>,
+    store: Store,
+    settings: BackgroundSettings,
+    name: String,
+    tasks: TaskTracker,
+    /// The process is to end, and running work with it.
+    ending: CancellationToken,
+}
+
+impl Worker {
+    /// A worker, if the engine has a store. `name` is one that no other has.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, settings: BackgroundSettings, name: String) -> Option<Self> {
+        let store = engine.store.clone()?;
+        Some(Self {
+            engine,
+            store,
+            settings,
+            name,
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+        })
+    }
+
+    /// Works until `stop`, then lets running work end for as long as the settings say.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changes = self.store.changes();
+        let care = self.care();
+        let claim = async {
+            loop {
+                self.claim().await;
+                let next = tokio::time::sleep(POLL);
+                tokio::pin!(next);
+                tokio::select! {
+                    () = &mut next => {}
+                    _ = changes.recv() => tokio::time::sleep(LEAST_POLL).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = claim => {}
+            () = care => {}
+        }
+        self.end().await;
+    }
+
+    async fn end(&self) {
+        self.tasks.close();
+        // Leases are renewed as long as work goes on.
+        tokio::select! {
+            () = self.tasks.wait() => return,
+            () = self.care() => {}
+            () = tokio::time::sleep(self.settings.drain) => {}
+        }
+        self.ending.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+    }
+
+    /// Takes queued work, as much as there is room for.
+    async fn claim(&self) {
+        let free = self
+            .settings
+            .concurrency
+            .saturating_sub(self.engine.held.len());
+        if free == 0 {
+            return;
+        }
+        match self
+            .store
+            .claim(&self.name, self.settings.lease, free)
+            .await
+        {
+            Ok(jobs) => jobs.into_iter().for_each(|job| self.begin(job)),
+            Err(error) => tracing::error!(%error, "queued responses cannot be taken"),
+        }
+    }
+
+    fn begin(&self, job: Job) {
+        let stop = self.engine.held.add(&job.record.id);
+        let work = Work {
+            engine: Arc::clone(&self.engine),
+            store: self.store.clone(),
+            worker: self.name.clone(),
+            record: job.record,
+            stop,
+            ending: self.ending.clone(),
+        };
+        self.tasks.spawn(async move {
+            let held = Arc::clone(&work.engine.held);
+            let id = work.record.id.clone();
+            work.run(job.request).await;
+            held.remove(&id);
+        });
+    }
+
+    /// Renews leases, and ends what is held by nobody any more.
+    async fn care(&self) {
+        let every = (self.settings.lease / 4).clamp(Duration::from_millis(50), POLL);
+        loop {
+            let held = self.engine.held.ids();
+            if !held.is_empty() {
+                self.renew(&held).await;
+            }
+            self.end_lost().await;
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    async fn renew(&self, held: &[String]) {
+        match self
+            .store
+            .renew(&self.name, held, self.settings.lease)
+            .await
+        {
+            Ok(still) => {
+                for id in held.iter().filter(|id| !still.contains(id)) {
+                    tracing::info!(response.id = %id, "called off, or taken away");
+                    self.engine.held.stop(id);
+                }
+            }
+            Err(error) => tracing::error!(%error, "leases cannot be renewed"),
+        }
+    }
+
+    async fn end_lost(&self) {
+        let lost = match self.store.lost(LOST_AT_A_TIME).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                tracing::error!(%error, "lost responses cannot be looked for");
+                return;
+            }
+        };
+        for record in lost {
+            let message = "The server that worked on this response stopped; it was not finished.";
+            let error = ErrorObject::server(message).with_code("worker_lost");
+            let id = record.id.clone();
+            let output = self.engine.partial_output(&record).await;
+            let record = ended(record, Status::Failed, Some(&error), output);
+            let last = last_event(&record);
+            match self.store.fail_lost(record, last).await {
+                Ok(true) => tracing::warn!(response.id = %id, "the worker was lost"),
+                Ok(false) => {}
+                Err(error) => tracing::error!(response.id = %id, %error, "cannot be ended"),
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The items of a background response that were whole so far.
+    pub(super) async fn partial_output(&self, record: &Record) -> Bytes {
+        #[derive(serde::Deserialize)]
+        struct Done<'a> {
+            #[serde(borrow)]
+            item: &'a serde_json::value::RawValue,
+        }
+
+        let Some(store) = &self.store else {
+            return record.output.clone();
+        };
+        let mut items: Vec<String> = Vec::new();
+        let mut after = None;
+        while let Ok(events) = store.events(&record.tenant, &record.id, after, 500).await {
+            let Some(last) = events.last() else { break };
+            after = Some(last.sequence);
+            for event in &events {
+                const HEAD: &[u8] = b"event: response.output_item.done\ndata: ";
+                let done = event.data.strip_prefix(HEAD);
+                let done: Option<Done<'_>> =
+                    done.and_then(|json| serde_json::from_slice(json).ok());
+                items.extend(done.map(|done| done.item.get().to_owned()));
+            }
+        }
+        Bytes::from(kept::list(items.iter().map(String::as_str)))
+    }
+}
+
+/// A record of a response that came to an end before it was whole.
+pub(super) fn ended(
+    record: Record,
+    status: Status,
+    error: Option<&ErrorObject>,
+    output: Bytes,
+) -> Record {
+    Record {
+        body: Bytes::from(kept::ended(&record.body, status.as_str(), error)),
+        status,
+        output,
+        ..record
+    }
+}
+
+/// The event that ends the stream of such a response.
+pub(super) fn last_event(record: &Record) -> impl Fn(u64) -> Vec<Event> + Send + Sync + 'static {
+    let response = kept::join(&record.body, &record.output, false);
+    move |next| {
+        vec![frames::lifecycle(
+            "response.failed",
+            next.max(ANNOUNCED),
+            &response,
+        )]
+    }
+}
+
+/// One response under way.
+struct Work {
+    engine: Arc<Engine>,
+    store: Store,
+    worker: String,
+    record: Record,
+    /// It was called off.
+    stop: CancellationToken,
+    /// The process is to end.
+    ending: CancellationToken,
+}
+
+impl Work {
+    async fn run(&self, request: Bytes) {
+        let mut frames = Frames::default();
+        let made = tokio::select! {
+            () = self.stop.cancelled() => return,
+            () = self.ending.cancelled() => {
+                let message = "The server is about to end; the response was not finished.";
+                Err(ErrorObject::server(message).with_code("server_shutting_down"))
+            }
+            made = self.make(request, &mut frames) => made,
+        };
+        let (record, items) = match made {
+            Ok(Some((keeping, outcome))) => keeping.record(outcome),
+            // Somebody else has it now.
+            Ok(None) => return,
+            Err(error) => {
+                let flushed = self.flush(&mut frames).await;
+                if flushed.is_ok_and(|held| !held) {
+                    return;
+                }
+                let output = self.engine.partial_output(&self.record).await;
+                let record = ended(self.record.clone(), Status::Failed, Some(&error), output);
+                let last = last_event(&record);
+                frames.put_back(last(frames.next.unwrap_or(ANNOUNCED)));
+                (record, Vec::new())
+            }
+        };
+        let events = frames.take();
+        for n in 0..END_TRIES {
+            let (record, items, events) = (record.clone(), items.clone(), events.clone());
+            match self.store.finish(&self.worker, record, items, events).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::error!(response.id = %self.record.id, %error, "its end cannot be stored");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(n.min(5))).await;
+        }
+    }
+
+    /// Makes the response; `None` if it is this worker's no more.
+    async fn make(
+        &self,
+        request: Bytes,
+        frames: &mut Frames,
+    ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
+        let told = |refusal: Refusal| refusal.error;
+        let caller = Caller {
+            tenant: self.record.tenant.clone(),
+            lane: None,
+        };
+        let mut order = Order {
+            id: kept::digits_of(&self.record.id),
+            created_at: self.record.created_at,
+            caller: &caller,
+            purpose: Purpose::Background,
+            announced: ANNOUNCED,
+            lead: None,
+            drop_turns: 0,
+        };
+        let prepared = self.engine.fit(&request, &mut order).await.map_err(told)?;
+        let (mut prepared, source) = self
+            .engine
+            .ask(prepared, request, order)
+            .await
+            .map_err(told)?;
+        let Some(keeping) = prepared.keeping.take() else {
+            return Err(ErrorObject::server("background work needs a store"));
+        };
+        let run = self.engine.run(prepared, source, frames);
+        match self.read(run, frames).await {
+            Some(outcome) => Ok(Some((keeping, outcome))),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the answer, and stores its events as they come.
+    async fn read(&self, mut run: Run, frames: &mut Frames) -> Option<Outcome> {
+        let mut due = Instant::now();
+        loop {
+            let step = tokio::select! {
+                step = poll_fn(|cx| run.poll_step(cx, frames)) => Some(step),
+                () = tokio::time::sleep_until(due) => None,
+            };
+            if let Some(Step::Over(outcome)) = step {
+                return Some(*outcome);
+            }
+            let now = Instant::now();
+            if frames.is_empty() {
+                due = now + GATHER;
+            } else if due <= now || frames.size > GATHER_BYTES {
+                due = now + GATHER;
+                if let Ok(false) = self.flush(frames).await {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Stores the events that were gathered; says whether the response is still this worker's.
+    async fn flush(&self, frames: &mut Frames) -> Result<bool, StoreError> {
+        let events = frames.take();
+        let stored = self
+            .store
+            .append_events(&self.worker, &self.record.id, events.clone())
+            .await;
+        if let Err(error) = &stored {
+            tracing::error!(response.id = %self.record.id, %error, "events cannot be stored");
+            frames.put_back(events);
+        }
+        stored
+    }
+}

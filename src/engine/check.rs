@@ -1,0 +1,121 @@
+//! What a request may not ask for, told before anything is done.
+
+use crate::responses::{CreateResponse, ErrorObject};
+use crate::upstream::Refusal;
+
+/// The API's limits of `metadata`.
+const METADATA_PAIRS: usize = 16;
+const METADATA_KEY: usize = 64;
+const METADATA_VALUE: usize = 512;
+
+/// Whether the request can be answered at all.
+///
+/// # Errors
+/// What the API says, with 400.
+pub(super) fn request(request: &CreateResponse<'_>, has_store: bool) -> Result<(), Refusal> {
+    let given =
+        |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    if given(request.prompt) {
+        return Err(unsupported(
+            "prompt",
+            "stored prompts are not supported by this server",
+        ));
+    }
+    if given(request.conversation) && request.conversation_id().is_none() {
+        let error = ErrorObject::invalid(
+            "Invalid type for 'conversation': expected a conversation ID or an object that has one.",
+        );
+        return Err(Refusal::bad_request(
+            error.with_param("conversation").with_code("invalid_type"),
+        ));
+    }
+    if given(request.conversation) && request.previous_response_id.is_some() {
+        let error = ErrorObject::invalid(
+            "Mutually exclusive parameters: 'conversation' and 'previous_response_id' cannot be used together.",
+        );
+        return Err(Refusal::bad_request(
+            error
+                .with_param("previous_response_id")
+                .with_code("mutually_exclusive_parameters"),
+        ));
+    }
+    if request.background == Some(true) && !has_store {
+        return Err(unsupported(
+            "background",
+            "this server keeps nothing (store.url = \"none\")",
+        ));
+    }
+    metadata(request)
+}
+
+fn metadata(request: &CreateResponse<'_>) -> Result<(), Refusal> {
+    let Some(metadata) = &request.metadata else {
+        return Ok(());
+    };
+    check_metadata(
+        metadata
+            .0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )
+}
+
+/// Whether `metadata` is within the API's limits.
+///
+/// # Errors
+/// What the API says, with 400.
+pub(super) fn check_metadata<'a>(
+    pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Refusal> {
+    let refuse = |param: String, message: String, code: &'static str| {
+        let error = ErrorObject::invalid(message)
+            .with_param(param)
+            .with_code(code);
+        Err(Refusal::bad_request(error))
+    };
+    if pairs.len() > METADATA_PAIRS {
+        let message = format!(
+            "Invalid 'metadata': too many properties. Expected an object with at most {METADATA_PAIRS} properties, but got an object with {} properties instead.",
+            pairs.len()
+        );
+        return refuse("metadata".into(), message, "object_above_max_properties");
+    }
+    for (key, value) in pairs {
+        let (param, length, most) = match key.chars().count() {
+            length if length > METADATA_KEY => ("metadata".to_owned(), length, METADATA_KEY),
+            _ => (
+                format!("metadata.{key}"),
+                value.chars().count(),
+                METADATA_VALUE,
+            ),
+        };
+        if length > most {
+            let message = format!(
+                "Invalid '{param}': string too long. Expected a string with maximum length {most}, but got a string with length {length} instead."
+            );
+            return refuse(param, message, "string_above_max_length");
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(param: &'static str, why: &str) -> Refusal {
+    let error = ErrorObject::invalid(format!("Unsupported parameter: '{param}': {why}."));
+    Refusal::bad_request(error.with_param(param).with_code("unsupported_parameter"))
+}
+
+pub(super) fn no_model() -> Refusal {
+    let error = ErrorObject::invalid("Missing required parameter: 'model'.")
+        .with_param("model")
+        .with_code("missing_required_parameter");
+    Refusal::bad_request(error)
+}
+
+pub(super) fn unknown_model(model: &str) -> Refusal {
+    let message =
+        format!("The model `{model}` does not exist: no entry of the configuration has it.");
+    let error = ErrorObject::invalid(message)
+        .with_param("model")
+        .with_code("model_not_found");
+    Refusal::new(404, error)
+}

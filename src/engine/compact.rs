@@ -1,0 +1,112 @@
+//! Summaries: of a conversation that a client hands in to be cut, or that has grown too long.
+
+use bytes::Bytes;
+
+use super::Engine;
+use super::caller::Caller;
+use super::prepare::{Order, Purpose};
+use crate::json::tree::Tree;
+use crate::responses::kept;
+use crate::responses::{CreateResponse, ErrorObject, OutputItem};
+use crate::time::unix_now;
+use crate::translate::{Outcome, compaction};
+use crate::upstream::Refusal;
+
+impl Engine {
+    /// `POST /v1/responses/compact`: what people said, as far as it is short, and one sealed summary
+    /// of all the rest. `id` is 32 hex digits.
+    ///
+    /// # Errors
+    /// As for a response; and when the model has nothing to say.
+    pub async fn compact(
+        &self,
+        body: Bytes,
+        id: &str,
+        caller: &Caller,
+    ) -> Result<Vec<u8>, Refusal> {
+        let order = Order {
+            id,
+            created_at: unix_now(),
+            caller,
+            purpose: Purpose::Summary,
+            announced: 0,
+            lead: None,
+            drop_turns: 0,
+        };
+        let outcome = self.summary(&body, &order).await?;
+        let people = self.people(&body, id, caller).await?;
+        let mut items = people;
+        for item in &outcome.output {
+            // Items always serialise.
+            items.push(serde_json::to_string(item).unwrap_or_default());
+        }
+        let output = kept::list(items.iter().map(String::as_str));
+        let usage = serde_json::to_string(&outcome.usage).unwrap_or_default();
+        let json = format!(
+            "{{\"id\":\"resp_{id}\",\"object\":\"response.compaction\",\"created_at\":{},\"output\":{output},\"usage\":{usage}}}",
+            outcome.head.created_at
+        );
+        Ok(json.into_bytes())
+    }
+
+    /// A summary of what a request holds, sealed.
+    pub(super) async fn sum_up(&self, body: &Bytes, order: &Order<'_>) -> Result<String, Refusal> {
+        let order = Order {
+            purpose: Purpose::Summary,
+            ..order.clone()
+        };
+        let outcome = self.summary(body, &order).await?;
+        let sealed = outcome.output.into_iter().find_map(|item| match item {
+            OutputItem::Compaction(item) => Some(item.encrypted_content),
+            _ => None,
+        });
+        sealed.ok_or_else(|| Refusal::new(502, ErrorObject::server("the model gave no summary")))
+    }
+
+    async fn summary(&self, body: &Bytes, order: &Order<'_>) -> Result<Outcome, Refusal> {
+        // Not through itself again: what is summed up is not summed up first.
+        let mut prepared = self.prepare(body, order).await?;
+        prepared.background = false;
+
+        let (prepared, source) = self.ask(prepared, body.clone(), order.clone()).await?;
+        let outcome = self.outcome(prepared, source).await;
+        match outcome.failure() {
+            Some(error) => Err(Refusal::of_failure(error.clone())),
+            None => Ok(outcome),
+        }
+    }
+
+    /// The messages of people in a request and in what it continues, the latest as far as they fit.
+    async fn people(&self, body: &[u8], id: &str, caller: &Caller) -> Result<Vec<String>, Refusal> {
+        let mended = CreateResponse::mend_surrogates(body);
+        let body = mended.as_deref().unwrap_or(body);
+        let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        let history = self.history(&request, caller).await?;
+        let own = match CreateResponse::raw_input(body) {
+            Some(raw) => kept::keep_input(raw, id, |id| history.find(id)),
+            None => Vec::new(),
+        };
+        let before = history.raw_items().into_iter();
+        let all: Vec<&str> = before
+            .chain(own.iter().map(|item| item.json.as_str()))
+            .collect();
+        let mut left = compaction::KEPT_BYTES;
+        let mut people = Vec::new();
+        for json in all.into_iter().rev() {
+            let Some(item) = Tree::parse(json) else {
+                continue;
+            };
+            let is = |key: &str, word: &str| item.get(key).and_then(Tree::as_str) == Some(word);
+            if !is("type", "message") || !is("role", "user") {
+                continue;
+            }
+            if json.len() > left {
+                break;
+            }
+            left -= json.len();
+            people.push(json.to_owned());
+        }
+        people.reverse();
+        Ok(people)
+    }
+}

@@ -1,0 +1,204 @@
+//! The stream of a response that is made elsewhere: read from the store as it grows.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::sync::mpsc;
+
+use super::background::ANNOUNCED;
+use super::{Engine, frames};
+use crate::responses::kept;
+use crate::sse;
+use crate::store::{Event, Record, Store};
+use crate::time::Instant;
+
+/// How long nothing is looked for if nobody says that there is news.
+const POLL: Duration = Duration::from_millis(500);
+/// How many events are read at a time.
+const PAGE: usize = 200;
+/// How many times in a row the store may fail before the stream is given up.
+const PATIENCE: usize = 20;
+
+/// A body that ends with the response.
+pub struct Follow {
+    chunks: mpsc::Receiver<Bytes>,
+}
+
+impl Body for Follow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunk = self.get_mut().chunks.poll_recv(cx);
+        chunk.map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+impl Follow {
+    /// A body of chunks that are all there.
+    pub(super) fn of_chunk(chunk: Bytes) -> Self {
+        let (send, chunks) = mpsc::channel(1);
+        // There is room for one.
+        let _ = send.try_send(chunk);
+        Self { chunks }
+    }
+}
+
+impl Engine {
+    /// Follows a background response from the event behind `after` on.
+    pub(super) fn follow(
+        &self,
+        store: &Store,
+        tenant: String,
+        id: String,
+        after: Option<u64>,
+    ) -> Follow {
+        // One chunk ahead: who does not read is not read for.
+        let (send, chunks) = mpsc::channel(1);
+        let follower = Follower {
+            store: store.clone(),
+            tenant,
+            id,
+            after,
+            send,
+            keepalive: self.settings.keepalive_interval,
+            told: Instant::now(),
+            done: self.settings.done_sentinel,
+        };
+        tokio::spawn(follower.run());
+        Follow { chunks }
+    }
+}
+
+struct Follower {
+    store: Store,
+    tenant: String,
+    id: String,
+    after: Option<u64>,
+    send: mpsc::Sender<Bytes>,
+    keepalive: Option<Duration>,
+    /// When the client last heard something.
+    told: Instant,
+    done: bool,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        // `None`: the client left.
+        if self.tell().await.is_none() {
+            tracing::debug!(response.id = %self.id, "a client stopped following");
+        }
+    }
+
+    async fn tell(&mut self) -> Option<()> {
+        let mut changes = self.store.changes();
+        let mut failures = 0;
+        let mut was_over = false;
+        loop {
+            let news = self.news().await;
+            let (events, record) = match news {
+                Ok((events, Some(record))) => (events, record),
+                // It was deleted.
+                Ok((_, None)) => return Some(()),
+                Err(error) => {
+                    tracing::error!(response.id = %self.id, %error, "it cannot be followed");
+                    failures += 1;
+                    if failures > PATIENCE {
+                        return Some(());
+                    }
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+            };
+            failures = 0;
+            self.announce(&record).await?;
+            if events.is_empty() && was_over {
+                if self.done {
+                    self.say(Bytes::from_static(sse::DONE)).await?;
+                }
+                return Some(());
+            }
+            // Events may have come between the two reads: one more look after the end.
+            was_over = record.status.is_final();
+            if !events.is_empty() {
+                self.after = events.last().map(|event| event.sequence);
+                let chunk: Vec<u8> = events
+                    .iter()
+                    .flat_map(|event| event.data.to_vec())
+                    .collect();
+                self.say(Bytes::from(chunk)).await?;
+            } else if !was_over {
+                self.wait(&mut changes).await?;
+            }
+        }
+    }
+
+    async fn news(&self) -> Result<(Vec<Event>, Option<Record>), crate::store::StoreError> {
+        let events = self
+            .store
+            .events(&self.tenant, &self.id, self.after, PAGE)
+            .await?;
+        Ok((events, self.store.response(&self.tenant, &self.id).await?))
+    }
+
+    /// Says first that the response was created and queued, which is not in the log.
+    async fn announce(&mut self, record: &Record) -> Option<()> {
+        let first = self.after.map_or(0, |after| after + 1);
+        if first >= ANNOUNCED {
+            return Some(());
+        }
+        let body = kept::ended(&record.body, "queued", None);
+        let body = crate::responses::replay::begun(&body);
+        let kinds = ["response.created", "response.queued"];
+        let mut chunk = Vec::new();
+        for (sequence, kind) in (0..ANNOUNCED).zip(kinds) {
+            if sequence >= first {
+                chunk.extend_from_slice(&frames::lifecycle(kind, sequence, body.as_bytes()).data);
+            }
+        }
+        self.after = Some(ANNOUNCED - 1);
+        self.say(Bytes::from(chunk)).await
+    }
+
+    /// Waits for news, and keeps the client's timers quiet.
+    async fn wait(
+        &mut self,
+        changes: &mut tokio::sync::broadcast::Receiver<std::sync::Arc<str>>,
+    ) -> Option<()> {
+        let news = async {
+            loop {
+                match changes.recv().await {
+                    Ok(id) if *id == *self.id => return,
+                    Ok(_) => {}
+                    // Too much happened to tell.
+                    Err(_) => return tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = news => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = self.send.closed() => return None,
+        }
+        let silent = self
+            .keepalive
+            .is_some_and(|interval| self.told.elapsed() >= interval);
+        if silent {
+            // An event would need a number, and those are the log's.
+            self.say(Bytes::from_static(b": keepalive\n\n")).await?;
+        }
+        Some(())
+    }
+
+    async fn say(&mut self, chunk: Bytes) -> Option<()> {
+        self.told = Instant::now();
+        self.send.send(chunk).await.ok()
+    }
+}

@@ -1,0 +1,124 @@
+//! What becomes of a response that is over: it is stored, and its connection remembers it.
+
+use bytes::Bytes;
+
+use super::caller::Lane;
+use crate::responses::kept::{self, KeptItem};
+use crate::responses::{ErrorObject, OutputItem};
+use crate::store::{Item, Record, Status, Store, StoreError, Turn};
+use crate::translate::{Ending, Outcome};
+use crate::upstream::{Refusal, RetryAfter};
+
+/// How a response is kept.
+#[derive(Clone)]
+pub(super) struct Keeping {
+    pub(super) store: Option<Store>,
+    pub(super) lane: Option<Lane>,
+    pub(super) tenant: String,
+    pub(super) previous: Option<String>,
+    pub(super) conversation: Option<String>,
+    /// Whether the response itself is stored, or its items in their conversation alone.
+    pub(super) stores: bool,
+    pub(super) background: bool,
+    /// Its own input.
+    pub(super) input: Vec<KeptItem>,
+    /// What it continues, for a connection to remember.
+    pub(super) history: Vec<Turn>,
+}
+
+impl Keeping {
+    /// Keeps a response. A store that fails takes nothing from the client: it is logged.
+    pub(super) async fn keep(self, outcome: Outcome) {
+        let (record, items) = self.record(outcome);
+        if let Some(lane) = &self.lane
+            && matches!(record.status, Status::Completed | Status::Incomplete)
+        {
+            let mut turns = self.history;
+            turns.push(Turn {
+                id: record.id.clone(),
+                status: record.status,
+                input: record.input.clone(),
+                output: record.output.clone(),
+            });
+            lane.remember(turns);
+        }
+        let Some(store) = &self.store else { return };
+        let id = record.id.clone();
+        let kept = match (self.stores, &self.conversation) {
+            (true, _) => store.save(record, items).await,
+            (false, Some(conversation)) => {
+                let added = store.add_items(&self.tenant, conversation, items).await;
+                added.map(|_| ())
+            }
+            (false, None) => Ok(()),
+        };
+        if let Err(error) = kept {
+            tracing::error!(response.id = %id, %error, "the response is not stored");
+        }
+    }
+
+    /// What is stored of a response, and what is added to its conversation.
+    pub(super) fn record(&self, outcome: Outcome) -> (Record, Vec<Item>) {
+        let mut body = Vec::new();
+        outcome.response().write_without_output(&mut body);
+        let status = match &outcome.ending {
+            Ending::Completed(_) => Status::Completed,
+            Ending::Incomplete(_) => Status::Incomplete,
+            Ending::Failed(_) => Status::Failed,
+        };
+        let output: Vec<KeptItem> = outcome.output.into_iter().map(keep_output).collect();
+        let items = match (&self.conversation, status) {
+            (Some(_), Status::Completed | Status::Incomplete) => self
+                .input
+                .iter()
+                .chain(&output)
+                .map(|item| Item {
+                    id: item.id.clone(),
+                    json: Bytes::from(item.json.clone()),
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let list = |items: &[KeptItem]| {
+            Bytes::from(kept::list(items.iter().map(|item| item.json.as_str())))
+        };
+        let record = Record {
+            id: outcome.head.id,
+            tenant: self.tenant.clone(),
+            previous: self.previous.clone(),
+            conversation: self.conversation.clone(),
+            created_at: outcome.head.created_at,
+            background: self.background,
+            status,
+            body: Bytes::from(body),
+            input: list(&self.input),
+            output: list(&output),
+        };
+        (record, items)
+    }
+}
+
+fn keep_output(item: OutputItem) -> KeptItem {
+    let id = item.id().to_owned();
+    // Items always serialise.
+    let json = serde_json::to_string(&item.for_store()).unwrap_or_default();
+    KeptItem { id, json }
+}
+
+/// What a client is told when the store fails it.
+pub(super) fn unavailable(error: &StoreError) -> Refusal {
+    tracing::error!(%error, "the store failed");
+    if let StoreError::UnknownCursor(id) = error {
+        let message = format!("No item with id '{id}' found to page from.");
+        return Refusal::bad_request(ErrorObject::invalid(message).with_param("after"));
+    }
+    let message = "What is stored cannot be had now; try again.";
+    Refusal {
+        retry_after: Some(RetryAfter::seconds(2)),
+        passing: true,
+        ..Refusal::new(
+            503,
+            ErrorObject::server(message).with_code("store_unavailable"),
+        )
+    }
+}
