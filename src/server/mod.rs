@@ -4,8 +4,11 @@
 
 mod accept;
 mod body;
+mod caller;
 mod error;
+mod query;
 mod routes;
+mod socket;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::upstream::Refusal;
 use error::Failure;
+use socket::Sockets;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -41,6 +45,38 @@ pub struct AppState {
     pub body_timeout: Duration,
     /// Set once the program is to end: no new work is taken.
     pub draining: CancellationToken,
+    sockets: Sockets,
+}
+
+/// What the routes are told.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerSettings {
+    /// The most bytes of a request's body, decompressed.
+    pub max_body_bytes: usize,
+    /// How long a request's body may take.
+    pub body_timeout: Duration,
+    /// The most `WebSocket`s at a time.
+    pub max_sockets: usize,
+}
+
+impl AppState {
+    /// The state of a server that begins.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, settings: ServerSettings) -> Self {
+        Self {
+            engine,
+            max_body_bytes: settings.max_body_bytes,
+            body_timeout: settings.body_timeout,
+            draining: CancellationToken::new(),
+            sockets: Sockets::new(settings.max_sockets),
+        }
+    }
+
+    /// Waits until no `WebSocket` is open any more.
+    pub async fn sockets_closed(&self) {
+        self.sockets.open.close();
+        self.sockets.open.wait().await;
+    }
 }
 
 /// All routes. The API's are there with and without `/v1`, as clients differ in what they take for
@@ -50,6 +86,35 @@ pub fn router(state: AppState) -> Router {
         .route(
             "/responses",
             post(routes::responses::create).get(routes::responses::upgrade),
+        )
+        .route("/responses/compact", post(routes::responses::compact))
+        .route(
+            "/responses/input_tokens",
+            post(routes::responses::input_tokens),
+        )
+        .route(
+            "/responses/{id}",
+            get(routes::responses::show).delete(routes::responses::delete),
+        )
+        .route("/responses/{id}/cancel", post(routes::responses::cancel))
+        .route(
+            "/responses/{id}/input_items",
+            get(routes::responses::input_items),
+        )
+        .route("/conversations", post(routes::conversations::create))
+        .route(
+            "/conversations/{id}",
+            get(routes::conversations::show)
+                .post(routes::conversations::update)
+                .delete(routes::conversations::delete),
+        )
+        .route(
+            "/conversations/{id}/items",
+            get(routes::conversations::list_items).post(routes::conversations::add_items),
+        )
+        .route(
+            "/conversations/{id}/items/{item}",
+            get(routes::conversations::show_item).delete(routes::conversations::delete_item),
         )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));

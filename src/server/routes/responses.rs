@@ -1,16 +1,22 @@
 //! `/v1/responses`
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 
-use crate::engine::Reply;
+use super::json_bytes;
+use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
-use crate::server::{AppState, body};
+use crate::server::query::Query;
+use crate::server::{AppState, body, caller, socket};
 use crate::upstream::{Refusal, RetryAfter};
 
 /// `POST`: a response, streamed or whole.
@@ -18,50 +24,179 @@ pub(in crate::server) async fn create(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, Failure> {
-    if state.draining.is_cancelled() {
-        let error = ErrorObject::server("The server is about to end; try again.")
-            .with_code("server_shutting_down");
-        return Err(Failure(Refusal {
-            retry_after: Some(RetryAfter::seconds(1)),
-            ..Refusal::new(503, error)
-        }));
-    }
-    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
+    let (caller, body) = read(&state, request).await?;
     let id = new_id();
     let reply = state
         .engine
-        .create(body, &id)
+        .create(body, &id, &caller)
         .await
         .inspect_err(|refusal| log(&id, refusal))?;
-    Ok(match reply {
-        Reply::Stream(stream) => event_stream(Body::new(stream)),
-        Reply::Whole(json) => {
-            let mut response = json.into_response();
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
-    })
+    Ok(answer(reply))
 }
 
-/// `GET`: the WebSocket form of the API is not offered. Clients take 426 for "use POST", at once
-/// and without a warning.
-pub(in crate::server) async fn upgrade(headers: HeaderMap) -> Failure {
-    let wants_websocket = headers
+/// `POST /v1/responses/compact`: a conversation, summed up.
+pub(in crate::server) async fn compact(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (caller, body) = read(&state, request).await?;
+    let id = new_id();
+    let compacted = state
+        .engine
+        .compact(body, &id, &caller)
+        .await
+        .inspect_err(|refusal| log(&id, refusal))?;
+    Ok(json_bytes(compacted))
+}
+
+/// `POST /v1/responses/input_tokens`: how many tokens a request would be. A header says whether they
+/// were counted.
+pub(in crate::server) async fn input_tokens(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, Failure> {
+    const HOW: HeaderName = HeaderName::from_static("x-antiphon-token-count");
+    let (caller, body) = read(&state, request).await?;
+    let id = new_id();
+    let count = state
+        .engine
+        .count_tokens(&body, &id, &caller)
+        .await
+        .inspect_err(|refusal| log(&id, refusal))?;
+    let json = format!(
+        "{{\"object\":\"response.input_tokens\",\"input_tokens\":{}}}",
+        count.tokens
+    );
+    let how = if count.counted {
+        "upstream"
+    } else {
+        "estimate"
+    };
+    let mut response = json_bytes(json);
+    response
+        .headers_mut()
+        .insert(HOW, HeaderValue::from_static(how));
+    Ok(response)
+}
+
+/// `GET /v1/responses/{id}`: a stored response, whole or as a stream.
+pub(in crate::server) async fn show(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller::of(&headers);
+    let shown = Query::of(&uri).shown()?;
+    Ok(answer(state.engine.response(&id, &caller, shown).await?))
+}
+
+/// `DELETE /v1/responses/{id}`
+pub(in crate::server) async fn delete(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller::of(&headers);
+    Ok(json_bytes(
+        state.engine.delete_response(&id, &caller).await?,
+    ))
+}
+
+/// `POST /v1/responses/{id}/cancel`
+pub(in crate::server) async fn cancel(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller::of(&headers);
+    Ok(json_bytes(
+        state.engine.cancel_response(&id, &caller).await?,
+    ))
+}
+
+/// `GET /v1/responses/{id}/input_items`
+pub(in crate::server) async fn input_items(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller::of(&headers);
+    let listing = Query::of(&uri).listing()?;
+    Ok(json_bytes(
+        state.engine.input_items(&id, &caller, &listing).await?,
+    ))
+}
+
+/// Who asks, and what; not while the program is about to end.
+async fn read(state: &AppState, request: Request) -> Result<(Caller, Bytes), Failure> {
+    if state.draining.is_cancelled() {
+        return Err(Failure(shutting_down()));
+    }
+    let caller = caller::of(request.headers());
+    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
+    Ok((caller, body))
+}
+
+fn answer(reply: Reply) -> Response {
+    match reply {
+        Reply::Stream(stream) => event_stream(Body::new(stream)),
+        Reply::Follow(follow) => event_stream(Body::new(follow)),
+        Reply::Whole(json) => json_bytes(json),
+    }
+}
+
+/// `GET`: the WebSocket form of the API.
+pub(in crate::server) async fn upgrade(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let wants = headers
         .get(UPGRADE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.to_ascii_lowercase().contains("websocket"));
-    if wants_websocket {
-        let error =
-            ErrorObject::invalid("This server has no WebSocket mode: use POST /v1/responses.");
-        return Failure(Refusal::new(
-            426,
-            error.with_code("websocket_not_supported"),
-        ));
+    let upgrade = match upgrade {
+        Ok(upgrade) if !state.draining.is_cancelled() => upgrade,
+        Ok(_) => return Failure(shutting_down()).into_response(),
+        Err(_) if !wants => {
+            let error = ErrorObject::invalid("Not allowed to GET on /v1/responses");
+            let refusal = Refusal::new(405, error.with_code("method_not_supported"));
+            return Failure(refusal).into_response();
+        }
+        Err(rejection) => return Failure(no_socket(&rejection.body_text())).into_response(),
+    };
+    let Ok(permit) = Arc::clone(&state.sockets.free).try_acquire_owned() else {
+        return Failure(no_socket("there are too many connections")).into_response();
+    };
+    let caller = caller::of(&headers);
+    let open = state.sockets.open.clone();
+    upgrade
+        .max_message_size(state.max_body_bytes)
+        .max_frame_size(state.max_body_bytes)
+        .on_upgrade(move |socket| {
+            open.track_future(async move {
+                socket::serve(socket, state.engine, caller, state.draining).await;
+                drop(permit);
+            })
+        })
+}
+
+/// Clients take 426 for "use POST", at once and without a warning.
+fn no_socket(why: &str) -> Refusal {
+    let message = format!("This connection cannot become a WebSocket ({why}): use POST.");
+    let error = ErrorObject::invalid(message).with_code("websocket_not_supported");
+    Refusal::new(426, error)
+}
+
+fn shutting_down() -> Refusal {
+    let error = ErrorObject::server("The server is about to end; try again.")
+        .with_code("server_shutting_down");
+    Refusal {
+        retry_after: Some(RetryAfter::seconds(1)),
+        ..Refusal::new(503, error)
     }
-    let error = ErrorObject::invalid("Not allowed to GET on /v1/responses");
-    Failure(Refusal::new(405, error.with_code("method_not_supported")))
 }
 
 fn event_stream(body: Body) -> Response {

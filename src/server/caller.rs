@@ -1,0 +1,64 @@
+//! Who asks: told by the key that a request carries.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::engine::Caller;
+
+/// The headers that may hold a key, the first that is there counts.
+const HEADERS: [HeaderName; 3] = [
+    AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+];
+/// How many bytes of a key's hash tell its tenant.
+const TENANT_BYTES: usize = 16;
+
+/// Who asks. What is stored belongs to the key it came with; those who send none share what is
+/// nobody's.
+pub(super) fn of(headers: &HeaderMap) -> Caller {
+    let key = HEADERS.iter().find_map(|name| headers.get(name));
+    let key = key.map(|value| value.as_bytes().trim_ascii());
+    let key = key.map(|value| match value.split_at_checked(7) {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key.trim_ascii(),
+        _ => value,
+    });
+    Caller {
+        tenant: key
+            .filter(|key| !key.is_empty())
+            .map(tenant)
+            .unwrap_or_default(),
+        lane: None,
+    }
+}
+
+/// A key is not kept; what is kept does not tell it.
+fn tenant(key: &[u8]) -> String {
+    let hash = digest(&SHA256, key);
+    let bytes = hash.as_ref().iter().take(TENANT_BYTES);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant_of(name: &'static str, value: &'static str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        of(&headers).tenant
+    }
+
+    #[test]
+    fn the_same_key_is_the_same_tenant_wherever_it_stands() {
+        let one = tenant_of("authorization", "Bearer sk-1");
+        assert_eq!(one.len(), 2 * TENANT_BYTES);
+        assert_eq!(one, tenant_of("authorization", "bearer  sk-1 "));
+        assert_eq!(one, tenant_of("api-key", "sk-1"));
+        assert_ne!(one, tenant_of("api-key", "sk-2"));
+        assert!(!one.contains("sk-1"));
+        assert_eq!(tenant_of("authorization", "Bearer "), "");
+        assert_eq!(of(&HeaderMap::new()).tenant, "");
+    }
+}

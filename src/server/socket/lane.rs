@@ -1,0 +1,98 @@
+//! One lane of a connection: its requests, one after the other.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use super::message::{self, Asked};
+use crate::engine::{Caller, Engine, Reply};
+use crate::ids::new_id;
+use crate::sse::Decoder;
+use crate::upstream::Refusal;
+
+/// Works off the requests of a lane.
+pub(super) struct Worker {
+    pub(super) engine: Arc<Engine>,
+    pub(super) caller: Caller,
+    pub(super) name: Option<String>,
+    pub(super) outbox: mpsc::Sender<String>,
+}
+
+impl Worker {
+    /// Works until the connection is gone.
+    pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
+        while let Some(asked) = asked.recv().await {
+            let span = tracing::error_span!("request", id = %format_args!("req_{}", new_id()));
+            let Some(()) = self.answer(asked).instrument(span).await else {
+                return;
+            };
+        }
+    }
+
+    /// Answers one request; `None` if nobody listens any more.
+    async fn answer(&self, asked: Asked) -> Option<()> {
+        let Asked {
+            body,
+            previous,
+            permit,
+            ..
+        } = asked;
+        let id = new_id();
+        let went_well = match self.engine.create(body, &id, &self.caller).await {
+            Ok(Reply::Stream(stream)) => self.tell(Body::new(stream)).await?,
+            Ok(Reply::Follow(follow)) => self.tell(Body::new(follow)).await?,
+            // Over a socket all is streamed.
+            Ok(Reply::Whole(_)) => true,
+            Err(refusal) => {
+                self.refuse(&id, &refusal).await?;
+                false
+            }
+        };
+        if let (false, Some(previous), Some(lane)) = (went_well, previous, &self.caller.lane) {
+            lane.forget(&previous);
+        }
+        drop(permit);
+        Some(())
+    }
+
+    /// Sends each event as a message; says whether the response came to a good end.
+    async fn tell(&self, body: Body) -> Option<bool> {
+        let mut body = pin!(body);
+        let mut decoder = Decoder::new(usize::MAX);
+        let mut went_well = false;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(bytes) = frame.into_data() else {
+                continue;
+            };
+            let mut events = Vec::new();
+            // What we wrote ourselves is never too long.
+            let _ = decoder.push(&bytes, |data| {
+                if data != b"[DONE]" {
+                    events.push(message::event(data, self.name.as_deref()));
+                }
+            });
+            for event in events {
+                went_well = event.starts_with("{\"type\":\"response.completed\"")
+                    || event.starts_with("{\"type\":\"response.incomplete\"");
+                self.outbox.send(event).await.ok()?;
+            }
+        }
+        Some(went_well)
+    }
+
+    async fn refuse(&self, id: &str, refusal: &Refusal) -> Option<()> {
+        tracing::warn!(
+            response.id = %format_args!("resp_{id}"),
+            status = refusal.status,
+            error.code = refusal.error.code.as_deref(),
+            error = %refusal.error.message,
+            "request refused"
+        );
+        let event = message::refusal(refusal, self.name.as_deref());
+        self.outbox.send(event).await.ok()
+    }
+}
