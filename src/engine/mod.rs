@@ -206,7 +206,7 @@ impl Engine {
         let mut json = Vec::new();
         outcome.response().write(&mut json);
         if let Some(keeping) = keeping {
-            keeping.keep(outcome).await;
+            stream::keep(keeping, outcome).await;
         }
         match failure {
             Some(refusal) => Err(refusal),

@@ -4,14 +4,18 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::task::JoinHandle;
 
 use super::keep::Keeping;
 use super::run::{Run, Step};
+use crate::translate::Outcome;
 use crate::{sse, translate};
+
+/// How long the last event waits for the store.
+const KEEP_WAIT: Duration = Duration::from_secs(1);
 
 /// A response as server-sent events.
 pub struct ResponseStream {
@@ -21,7 +25,19 @@ pub struct ResponseStream {
     keeping: Option<Keeping>,
     /// The response is being stored. Its last event waits for that, so that who has seen it can
     /// refer to the response; all events before it do not.
-    storing: Option<JoinHandle<()>>,
+    storing: Option<Storing>,
+}
+
+/// A response on its way into the store, as far as its client waits for it.
+pub(super) type Storing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Keeps a response in a task of its own: a client that leaves now has its response all the same, and
+/// one that stays does not wait for long.
+pub(super) fn keep(keeping: Keeping, outcome: Outcome) -> Storing {
+    let kept = tokio::spawn(keeping.keep(outcome));
+    Box::pin(async move {
+        let _ = tokio::time::timeout(KEEP_WAIT, kept).await;
+    })
 }
 
 impl ResponseStream {
@@ -68,8 +84,8 @@ impl Body for ResponseStream {
         let frame = |out: Vec<u8>| Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
         loop {
             if let Some(storing) = &mut this.storing {
-                match Pin::new(storing).poll(cx) {
-                    Poll::Ready(_) => this.storing = None,
+                match storing.as_mut().poll(cx) {
+                    Poll::Ready(()) => this.storing = None,
                     Poll::Pending => {
                         let before = this.sink.take_before_lifecycle();
                         return match before.is_empty() {
@@ -90,11 +106,7 @@ impl Body for ResponseStream {
                 Poll::Ready(Step::Read) => {}
                 Poll::Ready(Step::Over(outcome)) => {
                     this.run = None;
-                    // Its own task: a client that leaves now has its response all the same.
-                    this.storing = this
-                        .keeping
-                        .take()
-                        .map(|keeping| tokio::spawn(keeping.keep(*outcome)));
+                    this.storing = this.keeping.take().map(|keeping| keep(keeping, *outcome));
                     if this.done_sentinel {
                         this.sink.out.extend_from_slice(sse::DONE);
                     }
