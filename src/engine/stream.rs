@@ -40,8 +40,7 @@ impl Body for ResponseStream {
         let this = self.get_mut();
         loop {
             if !this.sink.out.is_empty() {
-                let out = std::mem::take(&mut this.sink.out);
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
+                return Poll::Ready(Some(Ok(Frame::data(this.sink.take()))));
             }
             let Some(run) = &mut this.run else {
                 return Poll::Ready(None);
