@@ -1,6 +1,7 @@
 //! The life of one response: read the request, find its upstream, translate, ask, translate back.
 
 mod catalog;
+mod notes;
 mod route;
 mod run;
 mod stream;
@@ -47,6 +48,7 @@ pub struct Engine {
     routes: Routes,
     seal: Arc<dyn Seal>,
     catalog: catalog::Cache,
+    told: notes::Told,
 }
 
 /// An answer.
@@ -82,6 +84,7 @@ impl Engine {
             routes,
             seal,
             catalog: catalog::Cache::default(),
+            told: notes::Told::default(),
         }
     }
 
@@ -219,7 +222,7 @@ impl Engine {
             seal: &*self.seal,
         };
         let (chat, tools, notes) = lower(request, &options)?;
-        log_lowered(&head, upstream, &chat, &notes);
+        self.log_lowered(&head.id, upstream, chat.len(), &notes);
         let context = TurnContext {
             head,
             tools,
@@ -235,23 +238,18 @@ impl Engine {
         })
     }
 
+    fn log_lowered(&self, id: &str, upstream: &Upstream, bytes: usize, notes: &[Note]) {
+        let upstream = &upstream.settings().name;
+        for note in notes {
+            self.told.log(id, upstream, note);
+        }
+        tracing::debug!(response.id = %id, upstream = %upstream, bytes, "request translated");
+    }
+
     fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
         let route = self.routes.find(model)?;
         Some((route, self.upstreams.get(route.upstream)?))
     }
-}
-
-fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
-    let upstream = &upstream.settings().name;
-    for note in notes {
-        tracing::info!(response.id = %head.id, upstream = %upstream, "{note}");
-    }
-    tracing::debug!(
-        response.id = %head.id,
-        upstream = %upstream,
-        bytes = chat.len(),
-        "request translated"
-    );
 }
 
 /// Translates, and writes the body for the upstream.
@@ -263,12 +261,7 @@ fn lower<'a>(
         LowerError::Invalid(error) => Refusal::bad_request(error),
         LowerError::ItemNotFound(error) => Refusal::new(404, error),
     })?;
-    let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
-        Refusal::new(
-            500,
-            ErrorObject::server(format!("the chat request cannot be written: {error}")),
-        )
-    })?;
+    let chat = lowered.chat.into_json();
     Ok((Bytes::from(chat), lowered.tools, lowered.notes))
 }
 
