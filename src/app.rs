@@ -38,9 +38,6 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// The system's certificates cannot be read.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
     /// An upstream's settings are unusable.
     #[error(transparent)]
     Upstream(#[from] upstream::UpstreamError),
@@ -150,16 +147,11 @@ impl App {
 /// # Errors
 /// See [`StartError`].
 pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError> {
-    let tls = upstream::build_tls()?;
+    let tls = upstream::Tls::default();
     config
         .upstreams
         .iter()
-        .map(|entry| {
-            Ok(Arc::new(Upstream::new(
-                upstream_settings(entry)?,
-                tls.clone(),
-            )?))
-        })
+        .map(|entry| Ok(Arc::new(Upstream::new(upstream_settings(entry)?, &tls)?)))
         .collect()
 }
 

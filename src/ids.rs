@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use aws_lc_rs::rand;
-
 use crate::time::unix_now_ms;
 
 /// 32 hex digits: 12 of the time in milliseconds, so that ids sort by age, and 20 of chance.
@@ -11,7 +9,7 @@ use crate::time::unix_now_ms;
 pub(crate) fn new_id() -> String {
     let mut chance = [0_u8; 10];
     // A system without randomness leaves zeros; the time alone still tells most ids apart.
-    let _ = rand::fill(&mut chance);
+    let _ = getrandom::fill(&mut chance);
     let mut id = format!("{:012x}", unix_now_ms());
     for byte in chance {
         // Writing to a string cannot fail.

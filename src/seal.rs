@@ -9,9 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -23,7 +22,7 @@ const HEAD_BYTES: usize = 5;
 
 /// A key to seal with.
 pub struct SealingKey {
-    key: RandomizedNonceKey,
+    key: LessSafeKey,
     head: [u8; HEAD_BYTES],
 }
 
@@ -87,13 +86,16 @@ impl SealingKey {
     }
 
     fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Result<Self, SealError> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::Random)?;
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::Random)?;
         let hash = digest(&SHA256, bytes);
         let mut head = [VERSION, 0, 0, 0, 0];
         for (to, from) in head.iter_mut().skip(1).zip(hash.as_ref()) {
             *to = *from;
         }
-        Ok(Self { key, head })
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            head,
+        })
     }
 }
 
@@ -115,12 +117,22 @@ struct TenantSeal {
 
 impl Seal for TenantSeal {
     fn seal(&self, plain: &[u8]) -> String {
+        // The system's own randomness, as the library's takes a tenth of a second to begin.
+        let mut nonce = [0; NONCE_LEN];
         let mut text = plain.to_vec();
         let SealingKey { key, head } = &*self.key;
-        match key.seal_in_place_append_tag(Aad::from(&self.bound), &mut text) {
-            Ok(nonce) => URL_SAFE_NO_PAD.encode([&head[..], nonce.as_ref(), &text].concat()),
+        let sealed = getrandom::fill(&mut nonce).is_ok()
+            && key
+                .seal_in_place_append_tag(
+                    Nonce::assume_unique_for_key(nonce),
+                    Aad::from(&self.bound),
+                    &mut text,
+                )
+                .is_ok();
+        match sealed {
+            true => URL_SAFE_NO_PAD.encode([&head[..], &nonce, &text].concat()),
             // Without randomness nothing can be sealed; the client keeps an item that opens nowhere.
-            Err(_) => String::new(),
+            false => String::new(),
         }
     }
 
@@ -143,7 +155,7 @@ impl Seal for TenantSeal {
 
 fn random_key() -> Result<[u8; KEY_BYTES], SealError> {
     let mut bytes = [0; KEY_BYTES];
-    rand::fill(&mut bytes).map_err(|_| SealError::Random)?;
+    getrandom::fill(&mut bytes).map_err(|_| SealError::Random)?;
     Ok(bytes)
 }
 

@@ -1,5 +1,7 @@
 //! The messages of a chat, as we send them.
 
+mod write;
+
 use std::borrow::Cow;
 
 use serde::Serialize;

@@ -10,6 +10,7 @@ pub mod chunk;
 pub mod error;
 pub mod message;
 pub mod request;
+pub mod single;
 #[cfg(test)]
 mod tests;
 mod usage;

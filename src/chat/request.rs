@@ -83,6 +83,32 @@ pub struct ChatRequest<'a> {
     pub safety_identifier: Option<Cow<'a, str>>,
 }
 
+impl ChatRequest<'_> {
+    /// The request as JSON: as it serialises, but with the messages written in their own, faster
+    /// way.
+    #[must_use]
+    pub fn into_json(mut self) -> Vec<u8> {
+        const EMPTY: &[u8] = b"\"messages\":[]";
+        let messages = std::mem::take(&mut self.messages);
+        // Nothing of a request fails to serialise.
+        let rest = serde_json::to_vec(&self).unwrap_or_default();
+        // The model stands before the messages, in a string, where quotes are escaped.
+        let at = memchr::memmem::find(&rest, EMPTY).map_or(0, |at| at + EMPTY.len() - 1);
+        let (before, behind) = rest.split_at(at);
+        let sizes = messages.iter().map(|message| message.size_hint() + 1);
+        let mut out = Vec::with_capacity(rest.len() + sizes.sum::<usize>());
+        out.extend_from_slice(before);
+        for (n, message) in messages.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            message.write(&mut out);
+        }
+        out.extend_from_slice(behind);
+        out
+    }
+}
+
 /// What else a stream is to hold.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct StreamOptions {

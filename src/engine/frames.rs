@@ -38,7 +38,7 @@ impl Frames {
     }
 
     fn close(&mut self, sequence: u64) {
-        let data = Bytes::from(self.sink.take());
+        let data = self.sink.take();
         self.size += data.len();
         self.next = Some(sequence + 1);
         self.events.push(Event { sequence, data });

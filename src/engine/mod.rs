@@ -19,6 +19,7 @@ mod follow;
 mod frames;
 mod history;
 mod keep;
+mod notes;
 mod prepare;
 mod route;
 mod run;
@@ -81,6 +82,7 @@ pub struct Engine {
     /// Background responses that this process makes.
     held: Arc<Held>,
     catalog: catalog::Cache,
+    told: notes::Told,
 }
 
 /// An answer.
@@ -112,6 +114,7 @@ impl Engine {
             store,
             held: Arc::default(),
             catalog: catalog::Cache::default(),
+            told: notes::Told::default(),
         }
     }
 

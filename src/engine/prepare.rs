@@ -9,10 +9,10 @@ use super::history::History;
 use super::keep::Keeping;
 use super::{Engine, Route, check};
 use crate::json::{Text, TextOr};
+use crate::responses::CreateResponse;
 use crate::responses::input::InputItem;
 use crate::responses::kept::{self, KeptItem};
 use crate::responses::response::{Echo, Head};
-use crate::responses::{CreateResponse, ErrorObject};
 use crate::translate::{
     self, LowerError, LoweringOptions, Note, Sealing, Thinking, ToolMap, TurnContext, compaction,
 };
@@ -170,7 +170,12 @@ impl Engine {
             seal: &*seal,
         };
         let lowered = lower(request, &options)?;
-        log_lowered(&context.head, upstream, &lowered.chat, &lowered.notes);
+        self.log_lowered(
+            &context.head.id,
+            upstream,
+            lowered.chat.len(),
+            &lowered.notes,
+        );
         context.tools = lowered.tools;
         let tokens = translate::estimate_tokens(lowered.chat.len());
         Ok(Prepared {
@@ -237,6 +242,14 @@ impl Engine {
             background,
             input,
         })
+    }
+
+    fn log_lowered(&self, id: &str, upstream: &Upstream, bytes: usize, notes: &[Note]) {
+        let upstream = &upstream.settings().name;
+        for note in notes {
+            self.told.log(id, upstream, note);
+        }
+        tracing::debug!(response.id = %id, upstream = %upstream, bytes, "request translated");
     }
 
     fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
@@ -311,31 +324,13 @@ fn lower<'a>(
         LowerError::Invalid(error) => Refusal::bad_request(error),
         LowerError::ItemNotFound(error) => Refusal::new(404, error),
     })?;
-    let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
-        Refusal::new(
-            500,
-            ErrorObject::server(format!("the chat request cannot be written: {error}")),
-        )
-    })?;
+    let chat = lowered.chat.into_json();
     Ok(LoweredBytes {
         chat: Bytes::from(chat),
         tools: lowered.tools,
         notes: lowered.notes,
         turns: lowered.turns,
     })
-}
-
-fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
-    let upstream = &upstream.settings().name;
-    for note in notes {
-        tracing::info!(response.id = %head.id, upstream = %upstream, "{note}");
-    }
-    tracing::debug!(
-        response.id = %head.id,
-        upstream = %upstream,
-        bytes = chat.len(),
-        "request translated"
-    );
 }
 
 /// Shown as a summary if one is asked for, which clients do that show thinking to people.

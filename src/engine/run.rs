@@ -26,9 +26,11 @@ const END_WAIT: Duration = Duration::from_millis(300);
 /// Where the answer comes from.
 pub(super) enum Source {
     /// The upstream has the request and has not answered.
-    Asking(Pin<Box<dyn Future<Output = Result<reqwest::Body, Refusal>> + Send>>),
+    Asking(Pin<Box<dyn Future<Output = Result<upstream::Body, Refusal>> + Send>>),
     /// It answers.
-    Answer(reqwest::Body),
+    Answer(upstream::Body),
+    /// Nothing of it is wanted any more.
+    Over,
 }
 
 /// What a run is told of its surroundings.
@@ -153,6 +155,7 @@ impl Run {
                     }
                     None => return Poll::Ready(None),
                 },
+                Source::Over => return Poll::Ready(None),
             }
         }
     }
@@ -210,7 +213,7 @@ impl Run {
     fn silent_at(&self) -> Option<Instant> {
         match self.source {
             Source::Answer(_) => Some(self.heard + self.upstream().idle_timeout),
-            Source::Asking(_) => None,
+            Source::Asking(_) | Source::Over => None,
         }
     }
 
@@ -260,6 +263,12 @@ impl Run {
             *error = upstream.without_secrets(error.clone());
         }
         self.log(&outcome, estimated);
+        // What failed is closed at once: the upstream may still be at work.
+        if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
+            && outcome.failure().is_none()
+        {
+            body.release();
+        }
         Step::Over(Box::new(outcome))
     }
 

@@ -81,7 +81,7 @@ impl Body for ResponseStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        let frame = |out: Vec<u8>| Poll::Ready(Some(Ok(Frame::data(Bytes::from(out)))));
+        let frame = |out: Bytes| Poll::Ready(Some(Ok(Frame::data(out))));
         loop {
             if let Some(storing) = &mut this.storing {
                 match storing.as_mut().poll(cx) {

@@ -6,6 +6,9 @@ use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::unescape::Unescape;
 
 /// A JSON string, borrowed where it can be.
 ///
@@ -25,6 +28,40 @@ impl<'a> Text<'a> {
     #[must_use]
     pub fn into_cow(self) -> Cow<'a, str> {
         self.0
+    }
+}
+
+impl<'a> Text<'a> {
+    /// The text of a raw JSON value, if it is a string.
+    ///
+    /// A raw value has been checked to be JSON, so this need not look at each byte again, only for
+    /// escapes. Nothing is given for half a surrogate pair, which no text can hold.
+    ///
+    /// ```
+    /// use antiphon::json::Text;
+    /// use serde_json::value::RawValue;
+    ///
+    /// let text = |json: &str| {
+    ///     let raw: &RawValue = serde_json::from_str(json).unwrap();
+    ///     Text::of_raw(raw).map(|text| text.to_string())
+    /// };
+    /// assert_eq!(text(r#""a\"\u00e9""#).as_deref(), Some("a\"é"));
+    /// assert_eq!(text("5"), None);
+    /// assert_eq!(text(r#""\ud83d""#), None);
+    /// ```
+    #[must_use]
+    pub fn of_raw(raw: &'a RawValue) -> Option<Self> {
+        let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+        if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+            return Some(inside.into());
+        }
+        // Pairs are rare, and whether one is whole is serde's to judge.
+        if memchr::memmem::find(inside.as_bytes(), b"\\u").is_some() {
+            return serde_json::from_str(raw.get()).ok();
+        }
+        let mut text = String::with_capacity(inside.len());
+        Unescape::default().push(inside, &mut text);
+        Some(text.into())
     }
 }
 

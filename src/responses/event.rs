@@ -1,6 +1,10 @@
 //! The events of a streamed response.
 
+mod write;
+
 use serde::Serialize;
+
+pub use write::write_head;
 
 use super::item::{Annotation, ContentPart, Logprob, OutputItem, ReasoningPart, SummaryPart};
 
@@ -8,8 +12,7 @@ use super::item::{Annotation, ContentPart, Logprob, OutputItem, ReasoningPart, S
 ///
 /// The lifecycle events are not here but in [`crate::responses::response`], as they carry the whole
 /// response object, which is written in one piece.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy)]
 pub enum ResponseEvent<'a> {
     /// `response.output_item.added`
     OutputItemAdded(ItemEvent<'a>),
@@ -22,7 +25,6 @@ pub enum ResponseEvent<'a> {
     /// `response.output_text.delta`
     OutputTextDelta {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the item.
         content_index: u32,
@@ -34,7 +36,6 @@ pub enum ResponseEvent<'a> {
     /// `response.output_text.done`
     OutputTextDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the item.
         content_index: u32,
@@ -46,7 +47,6 @@ pub enum ResponseEvent<'a> {
     /// `response.output_text.annotation.added`
     AnnotationAdded {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the item.
         content_index: u32,
@@ -60,7 +60,6 @@ pub enum ResponseEvent<'a> {
     /// `response.refusal.done`
     RefusalDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the item.
         content_index: u32,
@@ -72,7 +71,6 @@ pub enum ResponseEvent<'a> {
     /// `response.reasoning_text.done`
     ReasoningTextDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the item.
         content_index: u32,
@@ -86,7 +84,6 @@ pub enum ResponseEvent<'a> {
     /// `response.reasoning_summary_text.delta`
     SummaryTextDelta {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the summary.
         summary_index: u32,
@@ -96,7 +93,6 @@ pub enum ResponseEvent<'a> {
     /// `response.reasoning_summary_text.done`
     SummaryTextDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The part's index in the summary.
         summary_index: u32,
@@ -108,7 +104,6 @@ pub enum ResponseEvent<'a> {
     /// `response.function_call_arguments.done`
     FunctionCallArgumentsDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The whole arguments.
         arguments: &'a str,
@@ -118,7 +113,6 @@ pub enum ResponseEvent<'a> {
     /// `response.custom_tool_call_input.done`
     CustomToolCallInputDone {
         /// Where.
-        #[serde(flatten)]
         at: At<'a>,
         /// The whole input.
         input: &'a str,
@@ -130,7 +124,7 @@ pub enum ResponseEvent<'a> {
 }
 
 /// Which item an event is about.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
     /// The item's id.
     pub item_id: &'a str,
@@ -139,7 +133,7 @@ pub struct At<'a> {
 }
 
 /// An item, new or done.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct ItemEvent<'a> {
     /// Its index in the output.
     pub output_index: u32,
@@ -148,10 +142,9 @@ pub struct ItemEvent<'a> {
 }
 
 /// A content part, new or done.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct PartEvent<'a, P> {
     /// Where.
-    #[serde(flatten)]
     pub at: At<'a>,
     /// The part's index in the item.
     pub content_index: u32,
@@ -170,10 +163,9 @@ pub enum Part<'a> {
 }
 
 /// A part of a summary, new or done.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct SummaryPartEvent<'a> {
     /// Where.
-    #[serde(flatten)]
     pub at: At<'a>,
     /// The part's index in the summary.
     pub summary_index: u32,
@@ -182,10 +174,9 @@ pub struct SummaryPartEvent<'a> {
 }
 
 /// What was added to a content part.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct ContentDelta<'a> {
     /// Where.
-    #[serde(flatten)]
     pub at: At<'a>,
     /// The part's index in the item.
     pub content_index: u32,
@@ -194,10 +185,9 @@ pub struct ContentDelta<'a> {
 }
 
 /// What was added to a call.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Delta<'a> {
     /// Where.
-    #[serde(flatten)]
     pub at: At<'a>,
     /// What was added.
     pub delta: &'a str,

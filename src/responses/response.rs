@@ -104,6 +104,12 @@ impl State<'_> {
 }
 
 impl Response<'_> {
+    /// About how many bytes it takes, items apart: room for it is best made at once.
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
+        512 + self.head.model.len() + self.head.echo.0.len()
+    }
+
     /// Writes the object as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_head(out);

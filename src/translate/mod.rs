@@ -22,6 +22,7 @@ pub mod fault;
 mod format;
 mod input;
 mod item;
+mod likeness;
 mod names;
 mod normalize;
 mod note;

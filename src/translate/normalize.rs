@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::carry::CarryField;
 use super::event::{ChatEvent, FinishReason};
+use super::likeness::Brought;
 use super::think::{Piece, ThinkSplitter};
 use super::toolcalls::ToolCalls;
 use crate::chat::Chunk;
@@ -104,6 +105,33 @@ impl Normalizer {
         Ok(())
     }
 
+    /// Reads a chunk of which only one string is new.
+    pub(super) fn again(&mut self, brought: Brought<'_>, mut each: impl FnMut(ChatEvent<'_>)) {
+        let each = &mut each;
+        match brought {
+            Brought::Content(text) => self.text(&text, Vec::new(), each),
+            Brought::ReasoningContent(text) => {
+                self.thought(&text, CarryField::ReasoningContent, each);
+            }
+            Brought::Reasoning(text) => self.thought(&text, CarryField::Reasoning, each),
+            Brought::Arguments(index, raw) => {
+                let function = chunk::Function {
+                    name: None,
+                    arguments: Some(raw),
+                };
+                self.call_begins(each);
+                self.calls.fragment(
+                    chunk::ToolCall {
+                        index,
+                        function: Some(function),
+                        ..chunk::ToolCall::default()
+                    },
+                    each,
+                );
+            }
+        }
+    }
+
     /// No more chunks come: gives out what was held back.
     pub fn end(&mut self, mut each: impl FnMut(ChatEvent<'_>)) {
         self.think.finish(|piece| each(event_of(piece)));
@@ -139,11 +167,7 @@ impl Normalizer {
             each(ChatEvent::ReasoningDetail(detail));
         }
         if let Some((text, field)) = reasoning_of(&delta) {
-            if !std::mem::replace(&mut self.saw_reasoning_key, true) {
-                self.think.disable();
-            }
-            self.calls.end_whole(each);
-            each(ChatEvent::Reasoning { text: &text, field });
+            self.thought(&text, field, each);
         }
         match delta.content {
             Some(TextOr::Text(text)) => self.text(&text, logprobs, each),
@@ -167,8 +191,7 @@ impl Normalizer {
             .as_ref()
             .is_some_and(|calls| !calls.is_empty());
         if has_calls || delta.function_call.is_some() {
-            // What was held back as a possible tag is text that came before the call.
-            self.think.finish(|piece| each(event_of(piece)));
+            self.call_begins(each);
         }
         for call in delta.tool_calls.into_iter().flatten() {
             self.calls.fragment(call, each);
@@ -179,6 +202,23 @@ impl Normalizer {
         for annotation in delta.annotations.into_iter().flatten().filter_map(citation) {
             each(ChatEvent::Annotation(annotation));
         }
+    }
+
+    /// Takes thinking that came by its own key.
+    fn thought(&mut self, text: &str, field: CarryField, each: &mut impl FnMut(ChatEvent<'_>)) {
+        if text.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut self.saw_reasoning_key, true) {
+            self.think.disable();
+        }
+        self.calls.end_whole(each);
+        each(ChatEvent::Reasoning { text, field });
+    }
+
+    /// What was held back as a possible tag is text that came before the call.
+    fn call_begins(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
+        self.think.finish(|piece| each(event_of(piece)));
     }
 
     fn text(

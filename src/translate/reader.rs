@@ -1,13 +1,13 @@
 //! What an upstream sends, chunk by chunk, whatever it is wrapped in.
 
-use super::event::FinishReason;
+use super::event::{ChatEvent, FinishReason};
 use super::fault;
+use super::likeness::Likeness;
 use super::normalize::Normalizer;
 use super::sink::Sink;
 use super::turn::{End, Turn};
 use crate::chat::Chunk;
 use crate::chat::error::UpstreamError;
-
 use crate::json::repair;
 use crate::responses::ErrorObject;
 
@@ -18,6 +18,8 @@ const HEAD_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Reader {
     normalizer: Normalizer,
+    /// The way past the parser for chunks like the last one.
+    likeness: Likeness,
     /// Chunks read.
     chunks: usize,
     /// One of them had a choice.
@@ -34,6 +36,7 @@ impl Reader {
     pub(super) fn new(normalizer: Normalizer) -> Self {
         Self {
             normalizer,
+            likeness: Likeness::default(),
             chunks: 0,
             answered: false,
             head: Vec::new(),
@@ -162,6 +165,11 @@ impl Reader {
     }
 
     fn chunk(&mut self, data: &[u8], turn: &mut Turn, sink: &mut dyn Sink) {
+        if let Some(brought) = self.likeness.read(data) {
+            let step = |event: ChatEvent<'_>| turn.apply(event, sink);
+            self.normalizer.again(brought, step);
+            return;
+        }
         if !data.starts_with(b"{") {
             // serde would read a list as an object, by position.
             self.chunks += 1;
@@ -169,7 +177,10 @@ impl Reader {
             return;
         }
         match serde_json::from_slice::<Chunk<'_>>(data) {
-            Ok(chunk) => self.take(chunk, data, turn, sink),
+            Ok(chunk) => {
+                self.likeness.remember(&chunk, data);
+                self.take(chunk, data, turn, sink);
+            }
             Err(error) => {
                 // Halves of surrogate pairs, broken UTF-8, bare NaN: worth a second look.
                 let repaired = repair(data);

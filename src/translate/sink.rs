@@ -1,6 +1,7 @@
 //! Where events go.
 
 use crate::responses::ResponseEvent;
+use crate::responses::event::write_head;
 use crate::responses::response::Response;
 use crate::sse;
 
@@ -33,55 +34,49 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// Takes what was written.
-    #[must_use]
-    pub fn take(&mut self) -> Vec<u8> {
-        self.lifecycle_at = 0;
-        std::mem::take(&mut self.out)
-    }
-
     /// Takes what was written before the last event about the response.
     #[must_use]
-    pub fn take_before_lifecycle(&mut self) -> Vec<u8> {
+    pub fn take_before_lifecycle(&mut self) -> bytes::Bytes {
         let at = std::mem::take(&mut self.lifecycle_at).min(self.out.len());
         let rest = self.out.split_off(at);
-        std::mem::replace(&mut self.out, rest)
+        std::mem::replace(&mut self.out, rest).into()
+    }
+}
+
+/// A buffer of up to this size is kept from one write to the next; larger ones, which carried the
+/// whole response, are given away.
+const KEPT_BYTES: usize = 1024;
+
+impl Bytes {
+    /// Takes what was written, for one write to the client.
+    #[must_use]
+    pub fn take(&mut self) -> bytes::Bytes {
+        self.lifecycle_at = 0;
+        if self.out.capacity() > KEPT_BYTES {
+            return std::mem::take(&mut self.out).into();
+        }
+        let out = bytes::Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        out
     }
 }
 
 impl Sink for Bytes {
     fn event(&mut self, sequence_number: u64, event: &ResponseEvent<'_>) {
-        let kind = event.kind();
-        sse::write_event(&mut self.out, kind, |out| {
-            head(out, kind, sequence_number);
-            let start = out.len();
-            // Writing to a vector cannot fail, and every event serialises.
-            let written = serde_json::to_writer(&mut *out, event);
-            debug_assert!(written.is_ok(), "an event must serialise");
-            // The members join those of the head, if there are any.
-            if out.len() - start <= 2 {
-                out.truncate(start);
-                out.push(b'}');
-            } else if let Some(brace) = out.get_mut(start) {
-                *brace = b',';
-            }
+        self.out.reserve(event.size_hint());
+        sse::write_event(&mut self.out, event.kind(), |out| {
+            event.write(out, sequence_number);
         });
     }
 
     fn lifecycle(&mut self, sequence_number: u64, kind: &'static str, response: &Response<'_>) {
         self.lifecycle_at = self.out.len();
+        self.out.reserve(response.size_hint());
         sse::write_event(&mut self.out, kind, |out| {
-            head(out, kind, sequence_number);
+            write_head(out, kind, sequence_number);
             out.extend_from_slice(b",\"response\":");
             response.write(out);
             out.push(b'}');
         });
     }
-}
-
-fn head(out: &mut Vec<u8>, kind: &str, sequence_number: u64) {
-    out.extend_from_slice(b"{\"type\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"sequence_number\":");
-    out.extend_from_slice(itoa::Buffer::new().format(sequence_number).as_bytes());
 }

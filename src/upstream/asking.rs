@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::client::Upstream;
 use super::refusal::Refusal;
 use super::retry::Retries;
 
-type Try = Pin<Box<dyn Future<Output = Result<reqwest::Body, Refusal>> + Send>>;
+type Try = Pin<Box<dyn Future<Output = Result<Body, Refusal>> + Send>>;
 
 /// A question to an upstream that is not answered yet.
 pub struct Asking {
@@ -39,7 +40,7 @@ impl Asking {
     ///
     /// # Errors
     /// The last refusal, once another try makes no sense.
-    pub async fn answer(mut self) -> Result<reqwest::Body, Refusal> {
+    pub async fn answer(mut self) -> Result<Body, Refusal> {
         self.answer_now().await
     }
 
@@ -47,7 +48,7 @@ impl Asking {
     ///
     /// # Errors
     /// The last refusal, once another try makes no sense.
-    pub async fn answer_now(&mut self) -> Result<reqwest::Body, Refusal> {
+    pub async fn answer_now(&mut self) -> Result<Body, Refusal> {
         loop {
             let answer = self.run().await;
             if let Some(answer) = self.settle(answer).await {
@@ -59,10 +60,7 @@ impl Asking {
     /// Waits until the answer begins, but not while one try is left unanswered for longer than
     /// `patience`: `None` then, and nothing is lost. The pauses between tries do not count, since an
     /// upstream that refused once is likely to refuse for good, which is better known at once.
-    pub async fn answer_soon(
-        &mut self,
-        patience: Duration,
-    ) -> Option<Result<reqwest::Body, Refusal>> {
+    pub async fn answer_soon(&mut self, patience: Duration) -> Option<Result<Body, Refusal>> {
         loop {
             let answer = tokio::time::timeout(patience, self.run()).await.ok()?;
             if let Some(answer) = self.settle(answer).await {
@@ -72,7 +70,7 @@ impl Asking {
     }
 
     /// Goes on with the running try, or begins one.
-    async fn run(&mut self) -> Result<reqwest::Body, Refusal> {
+    async fn run(&mut self) -> Result<Body, Refusal> {
         let (upstream, body, stream) = (&self.upstream, &self.body, self.stream);
         let running = self.running.get_or_insert_with(|| {
             let (upstream, body) = (Arc::clone(upstream), body.clone());
@@ -84,10 +82,7 @@ impl Asking {
     }
 
     /// What a try came to; `None` if there is to be another one, after a pause that is over now.
-    async fn settle(
-        &mut self,
-        answer: Result<reqwest::Body, Refusal>,
-    ) -> Option<Result<reqwest::Body, Refusal>> {
+    async fn settle(&mut self, answer: Result<Body, Refusal>) -> Option<Result<Body, Refusal>> {
         let refusal = match answer {
             Ok(body) => return Some(Ok(body)),
             Err(refusal) => refusal,

@@ -1,11 +1,12 @@
 //! One upstream: asked for chat completions and for its models.
 
-use std::sync::Arc;
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use http::{HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use reqwest::{Client, Url};
 use rustls::ClientConfig;
@@ -13,6 +14,8 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::asking::Asking;
+use super::body::Body;
+use super::direct::{Direct, Failure};
 use super::refusal::Refusal;
 use super::secrets::Secrets;
 use crate::profile::Profile;
@@ -64,27 +67,76 @@ pub enum UpstreamError {
     /// The HTTP client could not be built.
     #[error("upstream `{0}`: {1}")]
     Client(String, reqwest::Error),
+    /// The system's certificates cannot be read.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A model server.
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
-    client: Client,
+    way: Way,
     headers: HeaderMap,
     secrets: Secrets,
 }
 
-/// TLS as all upstreams use it: the system's certificates, modern versions.
-///
-/// # Errors
-/// When the system has no certificates that can be read.
-pub fn build_tls() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth())
+/// How requests get there.
+#[derive(Debug)]
+enum Way {
+    /// Without TLS and without a proxy between.
+    Direct(Direct),
+    /// All else.
+    Client(Client),
+}
+
+/// TLS as all upstreams use it: the system's certificates, modern versions. They are read once, when
+/// they are first needed, as reading them takes longer than all else before the program listens.
+#[derive(Debug, Default)]
+pub struct Tls(OnceLock<ClientConfig>);
+
+impl Tls {
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When the system has no certificates that can be read.
+    pub fn config(&self) -> Result<ClientConfig, rustls::Error> {
+        if let Some(config) = self.0.get() {
+            return Ok(config.clone());
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_platform_verifier()?
+            .with_no_client_auth();
+        Ok(self.0.get_or_init(|| config).clone())
+    }
+}
+
+impl Way {
+    fn new(settings: &Settings, tls: &Tls) -> Result<Self, UpstreamError> {
+        if !has_proxy()
+            && let Some(direct) = Direct::new(&settings.base_url, settings.connect_timeout)
+        {
+            return Ok(Self::Direct(direct));
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls.config()?)
+            .connect_timeout(settings.connect_timeout)
+            .tcp_nodelay(true)
+            // A redirected POST would lose its body.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| UpstreamError::Client(settings.name.clone(), error))?;
+        Ok(Self::Client(client))
+    }
+}
+
+/// Whether the environment names a proxy for plain HTTP; the HTTP client knows how to use it.
+fn has_proxy() -> bool {
+    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 impl Upstream {
@@ -92,7 +144,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the key or the HTTP client is unusable.
-    pub fn new(settings: Settings, tls: ClientConfig) -> Result<Self, UpstreamError> {
+    pub fn new(settings: Settings, tls: &Tls) -> Result<Self, UpstreamError> {
         let mut headers = settings.headers.clone();
         if let Some(key) = &settings.key {
             let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
@@ -100,19 +152,13 @@ impl Upstream {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(settings.connect_timeout)
-            .tcp_nodelay(true)
-            // A redirected POST would lose its body.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| UpstreamError::Client(settings.name.clone(), error))?;
+        let agent = HeaderValue::from_static(concat!("antiphon/", env!("CARGO_PKG_VERSION")));
+        headers.entry(USER_AGENT).or_insert(agent);
+        let way = Way::new(&settings, tls)?;
         let secrets = secrets_of(&settings);
         Ok(Self {
             settings,
-            client,
+            way,
             headers,
             secrets,
         })
@@ -139,27 +185,19 @@ impl Upstream {
         error
     }
 
-    pub(super) async fn chat_once(
-        &self,
-        body: Bytes,
-        stream: bool,
-    ) -> Result<reqwest::Body, Refusal> {
+    pub(super) async fn chat_once(&self, body: Bytes, stream: bool) -> Result<Body, Refusal> {
         let accept = if stream {
             "text/event-stream"
         } else {
             "application/json"
         };
-        let request = self
-            .client
-            .post(self.url("chat/completions"))
-            .headers(self.headers.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, accept)
-            .body(body);
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        let asked = self.send(Method::POST, "chat/completions", headers, body);
         let wait = self.settings.first_byte_timeout;
-        let answer = match tokio::time::timeout(wait, request.send()).await {
-            Ok(Ok(answer)) => http::Response::from(answer),
-            Ok(Err(error)) => return Err(self.unreachable(&error)),
+        let answer = match tokio::time::timeout(wait, asked).await {
+            Ok(answer) => answer?,
             Err(_) => return Err(Refusal::of_silence(&self.settings.name, wait)),
         };
         let (head, body) = answer.into_parts();
@@ -169,10 +207,38 @@ impl Upstream {
         Err(self.refused(&head, body).await)
     }
 
+    /// Sends a request to a path, as [`Self::get`] reads it, and waits for the head of the answer.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Body>, Refusal> {
+        let url = self.url(path);
+        let answer = match &self.way {
+            Way::Direct(direct) => {
+                let answer = direct.send(&method, &url, &headers, body).await;
+                answer.map(|answer| answer.map(Body::Direct))
+            }
+            Way::Client(client) => {
+                let request = client.request(method, url).headers(headers).body(body);
+                let answer = request.send().await.map_err(|error| failure(&error));
+                answer.map(|answer| Response::from(answer).map(Body::Client))
+            }
+        };
+        answer.map_err(|failure| {
+            let url = self.settings.base_url.as_str();
+            Refusal::of_transport(&self.settings.name, url, &failure)
+        })
+    }
+
     /// Asks `GET` of a path below the base URL, or above it if it begins with a slash, and reads the
     /// whole answer.
     pub(super) async fn get(&self, path: &str, limit: usize) -> Result<Bytes, Refusal> {
-        self.read(self.client.get(self.url(path)), limit).await
+        let headers = self.headers.clone();
+        let answer = self.send(Method::GET, path, headers, Bytes::new()).await?;
+        self.read(answer, limit).await
     }
 
     /// Posts JSON to such a path, and reads the whole answer.
@@ -182,18 +248,14 @@ impl Upstream {
         json: Bytes,
         limit: usize,
     ) -> Result<Bytes, Refusal> {
-        let request = self.client.post(self.url(path));
-        let request = request.header(CONTENT_TYPE, "application/json").body(json);
-        self.read(request, limit).await
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let answer = self.send(Method::POST, path, headers, json).await?;
+        self.read(answer, limit).await
     }
 
-    async fn read(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Bytes, Refusal> {
-        let answer = request
-            .headers(self.headers.clone())
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
-        let (head, body) = http::Response::from(answer).into_parts();
+    async fn read(&self, answer: Response<Body>, limit: usize) -> Result<Bytes, Refusal> {
+        let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             return Err(self.refused(&head, body).await);
         }
@@ -211,7 +273,7 @@ impl Upstream {
     }
 
     /// What another status than 2xx means. Secrets are taken out before anything is read or cut.
-    async fn refused(&self, head: &http::response::Parts, body: reqwest::Body) -> Refusal {
+    async fn refused(&self, head: &http::response::Parts, body: Body) -> Refusal {
         let body = read_error(body).await;
         let body = self.secrets.hide(&String::from_utf8_lossy(&body));
         let mut refusal = Refusal::of_answer(
@@ -223,10 +285,6 @@ impl Upstream {
         // Once more: JSON may have spelt them with escapes.
         refusal.error = self.without_secrets(refusal.error);
         refusal
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> Refusal {
-        Refusal::of_transport(&self.settings.name, self.settings.base_url.as_str(), error)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -248,6 +306,22 @@ impl Upstream {
     }
 }
 
+/// Why the HTTP client has no answer.
+fn failure(error: &reqwest::Error) -> Failure {
+    // The innermost error says what really happened.
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if error.is_timeout() {
+        Failure::Timeout
+    } else if error.is_connect() {
+        Failure::Connect(cause.to_string())
+    } else {
+        Failure::Broken(cause.to_string())
+    }
+}
+
 /// The key, and the headers that may hold one: `x-api-key` and the like.
 fn secrets_of(settings: &Settings) -> Secrets {
     let headers = settings.headers.values();
@@ -260,7 +334,7 @@ fn secrets_of(settings: &Settings) -> Secrets {
 }
 
 /// Reads what there is of an error's body, in bounded time and space.
-async fn read_error(mut body: reqwest::Body) -> Vec<u8> {
+async fn read_error(mut body: Body) -> Vec<u8> {
     let mut out = Vec::new();
     let read = async {
         while let Some(Ok(frame)) = body.frame().await {

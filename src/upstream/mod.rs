@@ -1,7 +1,9 @@
 //! Model servers: how one is asked, when it is asked again, and what its refusals mean.
 
 mod asking;
+mod body;
 mod client;
+mod direct;
 mod models;
 mod refusal;
 mod retry;
@@ -11,7 +13,8 @@ mod tokens;
 
 pub use asking::Asking;
 pub(crate) use asking::millis;
-pub use client::{Settings, Upstream, UpstreamError, build_tls};
+pub use body::{Body, BodyError};
+pub use client::{Settings, Tls, Upstream, UpstreamError};
 pub use models::ModelInfo;
 pub use refusal::Refusal;
 pub use retry_after::RetryAfter;

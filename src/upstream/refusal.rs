@@ -1,10 +1,10 @@
 //! An answer other than the one that was hoped for, ready to be told to the client.
 
-use std::error::Error;
 use std::time::Duration;
 
 use http::header::HeaderMap;
 
+use super::direct::Failure;
 use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
 use crate::responses::ErrorObject;
@@ -115,19 +115,19 @@ impl Refusal {
     }
 
     /// The upstream could not be reached, or broke off before it said anything.
-    pub(super) fn of_transport(upstream: &str, url: &str, error: &reqwest::Error) -> Self {
-        let reason = root_cause(error);
-        if error.is_timeout() {
-            let message =
-                format!("the upstream `{upstream}` at {url} did not take the connection in time");
-            return Self::new(504, ErrorObject::server(message));
-        }
-        let (status, message) = match error.is_connect() {
-            true => (
+    pub(super) fn of_transport(upstream: &str, url: &str, failure: &Failure) -> Self {
+        let (status, message) = match failure {
+            Failure::Timeout => {
+                let message = format!(
+                    "the upstream `{upstream}` at {url} did not take the connection in time"
+                );
+                return Self::new(504, ErrorObject::server(message));
+            }
+            Failure::Connect(reason) => (
                 503,
                 format!("cannot reach the upstream `{upstream}` at {url}: {reason}"),
             ),
-            false => (
+            Failure::Broken(reason) => (
                 502,
                 format!("the upstream `{upstream}` at {url} broke off: {reason}"),
             ),
@@ -151,15 +151,6 @@ impl Refusal {
         );
         Self::new(504, ErrorObject::server(message))
     }
-}
-
-/// The innermost error, which says what really happened.
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -357,21 +357,26 @@ impl<'a> ItemFields<'a> {
 /// A string stays text; anything else is kept as JSON.
 fn json_text(raw: Option<&RawValue>) -> Result<Option<Payload<'_>>, String> {
     match raw {
-        Some(raw) if raw.get().starts_with('"') => serde_json::from_str(raw.get())
-            .map(|text| Some(Payload::Text(text)))
-            .map_err(|e| e.to_string()),
+        Some(raw) if raw.get().starts_with('"') => Ok(Some(Payload::Text(text_of(raw)?))),
         Some(raw) if raw.get() == "null" => Ok(None),
         Some(raw) => Ok(Some(Payload::Json(raw))),
         None => Ok(None),
     }
 }
 
+fn text_of(raw: &RawValue) -> Result<Text<'_>, String> {
+    // Who complains is serde, in the words that it has for it.
+    Text::of_raw(raw).map_or_else(
+        || serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
+        Ok,
+    )
+}
+
 /// Content where some of it reads as such; odd values stay JSON.
 fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
     let text = raw.get();
     if text.starts_with('"') {
-        let text: Text<'_> = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        return Ok(OutputBody::Content(TextOr::Text(text)));
+        return Ok(OutputBody::Content(TextOr::Text(text_of(raw)?)));
     }
     if text.starts_with('[') {
         let parts = output_parts(text);
