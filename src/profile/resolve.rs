@@ -113,6 +113,8 @@ impl Profile {
             image_detail,
             user_runs,
             no_user_message,
+            tools,
+            heal,
         } = self;
         let keys: &[(&str, &dyn fmt::Debug)] = &[
             ("system_role", system_role),
@@ -133,6 +135,7 @@ impl Profile {
             ("image_detail", image_detail),
             ("user_runs", user_runs),
             ("no_user_message", no_user_message),
+            ("tools", tools),
         ];
         let words = effort_words
             .iter()
@@ -143,7 +146,7 @@ impl Profile {
         );
         keys.iter()
             .map(|(key, value)| ((*key).to_owned(), word(*value).into()))
-            .chain([words])
+            .chain([words, ("heal".to_owned(), heal.to_value())])
             .collect()
     }
 }

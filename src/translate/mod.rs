@@ -19,6 +19,7 @@ mod details;
 mod event;
 pub mod fault;
 mod format;
+mod heal;
 mod input;
 mod item;
 mod names;
@@ -37,6 +38,7 @@ mod turn;
 
 pub use carry::{Carry, CarryField, Seal};
 pub use event::{ChatEvent, FinishReason};
+pub use heal::Healed;
 pub use normalize::Normalizer;
 pub use note::Note;
 pub use pipeline::{Limits, Pipeline, Progress};

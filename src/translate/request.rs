@@ -8,7 +8,7 @@ use super::input::Conversation;
 use super::note::Note;
 use super::tools::{Lowering, ToolMap};
 use crate::chat::ChatRequest;
-use crate::chat::request::StreamOptions;
+use crate::chat::request::{StreamOptions, ToolChoice};
 use crate::json::{Text, TextOr};
 use crate::profile::{Drop, Effort, Keep, MaxTokensField, Profile, StreamUsage};
 use crate::responses::content::Part;
@@ -97,6 +97,9 @@ pub fn lower<'a>(
         messages,
         ..ChatRequest::default()
     };
+    if may_call(choice.as_ref()) {
+        tools.heal(&offered, options.profile.heal.formats().to_vec());
+    }
     if !offered.is_empty() {
         // Without tools, servers refuse even the mention of them.
         chat.tools = offered;
@@ -110,6 +113,11 @@ pub fn lower<'a>(
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
     Ok(Lowered { chat, tools, notes })
+}
+
+/// Whether the model may call at all.
+fn may_call(choice: Option<&ToolChoice<'_>>) -> bool {
+    !matches!(choice, Some(ToolChoice::Mode("none")))
 }
 
 /// The last settings that the conversation makes are those of the next turn.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::carry::{Carried, CarryField, Seal};
 use super::event::{ChatEvent, FinishReason};
+use super::heal::Healed;
 use super::item::call::{OpenCall, prefix};
 use super::item::message::OpenMessage;
 use super::item::reasoning::OpenReasoning;
@@ -66,6 +67,8 @@ pub struct Outcome {
     pub output: Vec<OutputItem>,
     /// Token counts.
     pub usage: Option<Usage>,
+    /// Calls that were found in the text, by format.
+    pub healed: Vec<Healed>,
 }
 
 /// How a response ended.
@@ -249,6 +252,7 @@ impl Turn {
             ending,
             output: self.output.into_iter().map(|(_, item)| item).collect(),
             usage,
+            healed: Vec::new(),
         };
         let response = outcome.response();
         sink.lifecycle(self.sequence, response.state.event(), &response);
