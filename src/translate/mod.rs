@@ -26,6 +26,7 @@ mod names;
 mod normalize;
 mod note;
 mod pipeline;
+mod prompt;
 mod reader;
 mod request;
 mod sink;

@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use super::heal::{Offer, Offers, Plan};
 use super::names;
 use super::note::Note;
-use crate::chat::Message;
 use crate::chat::message::FunctionTag;
 use crate::chat::request::{FunctionTool, Schema, Tool as ChatTool};
 use crate::json::Text;
@@ -80,13 +79,8 @@ impl ToolMap {
     }
 
     /// Keeps the ids of the calls in a conversation.
-    pub(super) fn keep_call_ids(&mut self, messages: &[Message<'_>]) {
-        for message in messages {
-            if let Message::Assistant(said) = message {
-                let ids = said.tool_calls.iter().map(|call| call.id.to_string());
-                self.call_ids.extend(ids);
-            }
-        }
+    pub(super) fn keep_call_ids(&mut self, ids: Vec<String>) {
+        self.call_ids.extend(ids);
     }
 
     /// The tool that the upstream called; a name that was not offered is taken for a function, so

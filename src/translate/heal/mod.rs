@@ -141,7 +141,7 @@ impl Healer {
             ..
         } = self;
         thinking.push(text, &mut |found| {
-            think(found, drafts, drafted, field, each)
+            think(found, drafts, drafted, field, each);
         });
     }
 

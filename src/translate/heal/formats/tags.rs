@@ -3,6 +3,7 @@
 use super::super::cursor::{Cursor, Parsed, Stop};
 use super::super::offer::{Call, Offer, Offers, Value};
 use super::super::payload::{self, Strictness};
+use crate::profile::HealFormat;
 
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
@@ -66,7 +67,7 @@ pub(super) fn arguments(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>
 
 /// The tags of one template.
 struct Tags {
-    sections: &'static [&'static str],
+    format: HealFormat,
     invoke: &'static str,
     invoke_end: &'static str,
     parameter: &'static str,
@@ -78,7 +79,7 @@ struct Tags {
 /// `<｜DSML｜invoke name="NAME">` with parameters that say whether they are text or JSON.
 pub(super) fn dsml(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     const TAGS: Tags = Tags {
-        sections: &["<｜DSML｜function_calls>", "<｜DSML｜tool_calls>"],
+        format: HealFormat::Dsml,
         invoke: "<｜DSML｜invoke",
         invoke_end: "</｜DSML｜invoke>",
         parameter: "<｜DSML｜parameter",
@@ -91,7 +92,7 @@ pub(super) fn dsml(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
 /// The same without special tokens; or JSON in lines, which comes in a section of its own.
 pub(super) fn invoke(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     const TAGS: Tags = Tags {
-        sections: &["<minimax:tool_call>", "<function_calls>"],
+        format: HealFormat::Invoke,
         invoke: "<invoke",
         invoke_end: "</invoke>",
         parameter: "<parameter",
@@ -127,7 +128,9 @@ fn lines(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
 }
 
 fn invoked(c: &mut Cursor<'_>, offers: &Offers, tags: &Tags) -> Parsed<Vec<Call>> {
-    for section in tags.sections {
+    // An opener that is a whole tag stands around the calls.
+    let openers = tags.format.marks().openers.iter();
+    for section in openers.filter(|opener| opener.ends_with('>')) {
         if c.take(section)? {
             c.space();
             break;

@@ -211,7 +211,7 @@ fn what_is_too_long_to_hold_is_text() {
     );
     for letter in text.chars() {
         healer.text(letter.encode_utf8(&mut [0; 4]), Vec::new(), &mut |heard| {
-            items.add(&heard)
+            items.add(&heard);
         });
     }
     healer.finish(false, &mut |heard| items.add(&heard));
