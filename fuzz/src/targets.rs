@@ -60,6 +60,47 @@ pub fn create_response(data: &[u8]) {
     check_events(&sink.out);
 }
 
+/// Text with calls in it: any cut gives the same items, and the events are legal.
+pub fn heal(data: &[u8]) {
+    let (at, data) = cut(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let at = text.floor_char_boundary(at);
+    let whole = heal_run(&[text]);
+    let (a, b) = text.split_at(at);
+    assert_eq!(items(&heal_run(&[a, b])), items(&whole), "cut at {at}");
+    check_events(&whole);
+}
+
+/// The events of an answer that says these pieces, where two tools are offered.
+fn heal_run(pieces: &[&str]) -> Vec<u8> {
+    let request = br#"{"model":"m","input":"x","tools":[
+        {"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"},"b":{}},"required":["a"]}},
+        {"type":"custom","name":"g"}]}"#;
+    let profile = generic();
+    let request = CreateResponse::parse(request).expect("a request reads");
+    let options = LoweringOptions { profile: &profile, model: "m", effort: None, seal: &Plain };
+    let tools = lower(request, &options).expect("a request lowers").tools;
+    let mut sink = Bytes::default();
+    let limits = Limits { event_bytes: 1 << 20, answer_bytes: 1 << 20 };
+    let context = context(Echo::new(&CreateResponse::default()), tools);
+    let mut pipeline = Pipeline::start(context, &profile, false, limits, &mut sink);
+    for piece in pieces {
+        let chunk = serde_json::json!({"choices": [{"delta": {"content": piece}}]});
+        pipeline.push(format!("data: {chunk}\n\n").as_bytes(), &mut sink);
+    }
+    pipeline.push(b"data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n", &mut sink);
+    pipeline.finish(None, 1, 0, &mut sink);
+    sink.out
+}
+
+/// The items of the response that a stream ends with.
+fn items(out: &[u8]) -> serde_json::Value {
+    let text = std::str::from_utf8(out).expect("events are text");
+    let last = text.split_terminator("\n\n").last().and_then(|frame| frame.split_once("data: "));
+    let event: serde_json::Value = serde_json::from_str(last.expect("an event").1).expect("an event is JSON");
+    event["response"]["output"].clone()
+}
+
 /// The string inside half-arrived JSON: any cut gives the same text, and JSON gives what it says.
 /// The schema normaliser reads the same bytes: what it writes is JSON, and final.
 pub fn custom_input(data: &[u8]) {

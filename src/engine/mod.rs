@@ -326,6 +326,7 @@ fn empty_outcome(head: Head) -> Outcome {
         head,
         output: Vec::new(),
         usage: Some(Usage::default()),
+        healed: Vec::new(),
     }
 }
 

@@ -262,6 +262,7 @@ impl Run {
         if let Ending::Failed(error) = &mut outcome.ending {
             *error = upstream.without_secrets(error.clone());
         }
+        self.log_healed(&outcome);
         self.log(&outcome, estimated);
         // What failed is closed at once: the upstream may still be at work.
         if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
@@ -274,6 +275,21 @@ impl Run {
 
     fn upstream(&self) -> &upstream::Settings {
         self.settings.upstream.settings()
+    }
+
+    /// Tells which calls were found in the text: the server's own parser is missing, or is another.
+    fn log_healed(&self, outcome: &Outcome) {
+        for healed in &outcome.healed {
+            tracing::info!(
+                parent: &self.span,
+                response.id = %outcome.head.id,
+                model = %self.settings.model,
+                upstream = %self.upstream().name,
+                format = healed.format,
+                calls = healed.calls,
+                "tool calls healed"
+            );
+        }
     }
 
     /// The one line that each response has in the log.

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
-use self::syntax::{Syntax, Verdict};
+pub(crate) use self::syntax::{Syntax, Verdict};
 use super::unescape::Unescape;
 
 /// How the text of a field ended.
@@ -270,7 +270,7 @@ impl FieldDecoder {
             }
             Place::InOther(syntax) => match syntax.push(rest.as_bytes()) {
                 Verdict::More => Read::Bytes(rest.len()),
-                Verdict::Invalid => Read::Invalid,
+                Verdict::Invalid(_) => Read::Invalid,
                 Verdict::Ended(count) => {
                     if let Some((_, end)) = &mut members.field {
                         end.get_or_insert(offset + count);

@@ -147,6 +147,33 @@ impl<'a> Tree<'a> {
         Some(members.remove(at).1)
     }
 
+    /// Whether this is the same value, in whatever order members stand.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Array(own), Self::Array(others)) => {
+                own.len() == others.len()
+                    && own
+                        .iter()
+                        .zip(others)
+                        .all(|(own, other)| own.is_same(other))
+            }
+            (Self::Object(own), Self::Object(others)) => {
+                own.len() == others.len()
+                    && own.iter().zip(others).all(|((key, own), (place, there))| {
+                        // Nearly always they stand in the same order.
+                        let there = if key == place {
+                            Some(there)
+                        } else {
+                            other.get(key)
+                        };
+                        there.is_some_and(|there| own.is_same(there))
+                    })
+            }
+            _ => self == other,
+        }
+    }
+
     /// Appends the value as JSON without white space.
     pub fn write(&self, out: &mut String) {
         match self {

@@ -4,6 +4,7 @@
 //! built-in table is `builtin.toml`; a user may override any field. Code reads each field in one
 //! place, and no upstream's name stands anywhere in the translation.
 
+mod heal;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use heal::{Heal, HealFormat, HealMarks};
 pub use resolve::{ProfileError, names, resolve};
 
 /// One upstream's dialect.
@@ -59,6 +61,10 @@ pub struct Profile {
     pub no_user_message: NoUserMessage,
     /// How tokens are counted without asking the model.
     pub token_count: TokenCount,
+    /// How tools are offered.
+    pub tools: Tools,
+    /// Which formats of calls in the text are taken for calls.
+    pub heal: Heal,
 }
 
 /// How tokens are counted without asking the model.
@@ -242,4 +248,15 @@ pub enum NoUserMessage {
     Move,
     /// It stays as it is.
     Keep,
+}
+
+/// How tools are offered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tools {
+    /// As `tools`, and called by `tool_calls`.
+    #[default]
+    Native,
+    /// In the system message, and called and answered in the text: for models without tools.
+    Prompt,
 }

@@ -114,6 +114,8 @@ impl Profile {
             user_runs,
             no_user_message,
             token_count,
+            tools,
+            heal,
         } = self;
         let keys: &[(&str, &dyn fmt::Debug)] = &[
             ("system_role", system_role),
@@ -135,6 +137,7 @@ impl Profile {
             ("user_runs", user_runs),
             ("no_user_message", no_user_message),
             ("token_count", token_count),
+            ("tools", tools),
         ];
         let words = effort_words
             .iter()
@@ -145,7 +148,7 @@ impl Profile {
         );
         keys.iter()
             .map(|(key, value)| ((*key).to_owned(), word(*value).into()))
-            .chain([words])
+            .chain([words, ("heal".to_owned(), heal.to_value())])
             .collect()
     }
 }

@@ -44,7 +44,13 @@ fn the_users_keys_lie_on_top() {
 fn wrong_names_keys_and_values_are_refused() {
     let unknown = resolve("olama", "x", None, &toml::Table::new());
     assert!(matches!(unknown, Err(ProfileError::Unknown { .. })));
-    for own in ["no_such_key = 1", "effort = \"loud\""] {
+    for own in [
+        "no_such_key = 1",
+        "effort = \"loud\"",
+        "heal = \"some\"",
+        "heal = [\"hermis\"]",
+        "heal = 1",
+    ] {
         assert!(
             resolve("generic", "x", None, &own.parse().unwrap()).is_err(),
             "{own}"
@@ -66,4 +72,18 @@ fn a_built_in_profile_says_what_it_is_known_by() {
     assert_eq!((ollama.hosts.len(), ollama.ports), (0, vec![11434]));
     assert_eq!(ollama.differs["reasoning_back"].as_str(), Some("reasoning"));
     assert!(Profile::built_in("olama").is_err());
+}
+
+#[test]
+fn healing_is_a_word_or_a_list_of_formats() {
+    let heal = |own: &str| {
+        let own = format!("heal = {own}").parse().unwrap();
+        resolve("generic", "x", None, &own).unwrap().1.heal
+    };
+    assert_eq!(heal("\"auto\"").formats(), HealFormat::ALL);
+    assert!(heal("\"off\"").formats().is_empty());
+    for format in HealFormat::ALL {
+        let name = format.marks().name;
+        assert_eq!(heal(&format!("[\"{name}\"]")), Heal::Only(vec![format]));
+    }
 }

@@ -19,6 +19,7 @@ use turn::ModelTurn;
 
 use super::carry::{Carry, CarryField, Seal};
 use super::note::Note;
+use super::prompt;
 use super::request::LowerError;
 use super::tools::ToolMap;
 use crate::chat::Message;
@@ -32,7 +33,7 @@ use crate::responses::input::{InputItem, OutputBody, Reasoning, Role};
 /// What the model is told of a call whose output the client did not send.
 const UNANSWERED: &str = "(no output: this call was not answered)";
 /// What parts the pieces of one message.
-const GAP: &str = "\n\n";
+pub(super) const GAP: &str = "\n\n";
 
 /// Items on their way to messages.
 pub(super) struct Conversation<'a, 'c> {
@@ -46,6 +47,8 @@ pub(super) struct Conversation<'a, 'c> {
     system: Vec<Cow<'a, str>>,
     messages: Vec<Message<'a>>,
     turn: ModelTurn<'a>,
+    /// Calls and outputs are text, and this is what the model is told of the tools.
+    prompt: Option<String>,
     /// The latest thinking since the person spoke, where it may have to stand in for more.
     last_thought: Option<(CarryField, String)>,
 }
@@ -66,8 +69,25 @@ impl<'a, 'c> Conversation<'a, 'c> {
             system: Vec::new(),
             messages: Vec::new(),
             turn: ModelTurn::default(),
+            prompt: None,
             last_thought: None,
         }
+    }
+
+    /// Has calls and outputs written as text; `told` is what the model is told of the tools.
+    pub(super) fn tools_in_prompt(&mut self, told: Option<String>) {
+        self.prompt = Some(told.unwrap_or_default());
+    }
+
+    /// The ids of all calls.
+    pub(super) fn call_ids(&mut self) -> Vec<String> {
+        self.end_turn();
+        let said = self.messages.iter().filter_map(|message| match message {
+            Message::Assistant(said) => Some(said),
+            _ => None,
+        });
+        said.flat_map(|said| said.tool_calls.iter().map(|call| call.id.to_string()))
+            .collect()
     }
 
     /// The system message of the request itself.
@@ -117,6 +137,9 @@ impl<'a, 'c> Conversation<'a, 'c> {
     /// All messages, the system message in front.
     pub(super) fn finish(mut self) -> Vec<Message<'a>> {
         self.end_turn();
+        if self.prompt.is_some() {
+            prompt::write_out(&mut self.messages);
+        }
         if self.profile.no_user_message == NoUserMessage::Move
             && !people::any(&self.messages)
             && let Some(text) = self.system.pop()
@@ -126,6 +149,9 @@ impl<'a, 'c> Conversation<'a, 'c> {
         }
         if self.profile.user_runs == UserRuns::Merge {
             people::merge_runs(&mut self.messages);
+        }
+        if let Some(told) = self.prompt.filter(|told| !told.is_empty()) {
+            self.system.push(Cow::Owned(told));
         }
         if !self.system.is_empty() {
             let text = join(self.system, GAP);

@@ -1,9 +1,11 @@
 //! Chunks become [`ChatEvent`]s. All habits of upstreams' streams end here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::carry::CarryField;
 use super::event::{ChatEvent, FinishReason};
+use super::heal::{Healed, Healer, Heard, Plan};
 use super::likeness::Brought;
 use super::think::{Piece, ThinkSplitter};
 use super::toolcalls::ToolCalls;
@@ -20,6 +22,8 @@ use crate::responses::item::{Annotation, Logprob, TopLogprob};
 pub struct Normalizer {
     think: ThinkSplitter,
     calls: ToolCalls,
+    /// Finds calls in the text, where tools are offered.
+    healer: Option<Box<Healer>>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
     /// Thinking came by its own key: tags in the text are text then.
@@ -43,6 +47,7 @@ impl Normalizer {
         Self {
             think,
             calls: ToolCalls::default(),
+            healer: None,
             finish: None,
             usage: None,
             saw_reasoning_key: false,
@@ -50,6 +55,16 @@ impl Normalizer {
             logprobs,
             held_logprobs: Vec::new(),
         }
+    }
+
+    /// Has calls found in the text, too, of which at most `limit` bytes are held.
+    pub(super) fn heal(&mut self, plan: &Arc<Plan>, limit: usize) {
+        self.healer = Some(Box::new(Healer::new(plan, limit)));
+    }
+
+    /// What was found in the text.
+    pub(super) fn healed(&self) -> &[Healed] {
+        self.healer.as_ref().map_or(&[], |healer| healer.healed())
     }
 
     /// Why the answer ended, once the upstream has said so.
@@ -111,9 +126,9 @@ impl Normalizer {
         match brought {
             Brought::Content(text) => self.text(&text, Vec::new(), each),
             Brought::ReasoningContent(text) => {
-                self.thought(&text, CarryField::ReasoningContent, each);
+                self.key_thought(&text, CarryField::ReasoningContent, each);
             }
-            Brought::Reasoning(text) => self.thought(&text, CarryField::Reasoning, each),
+            Brought::Reasoning(text) => self.key_thought(&text, CarryField::Reasoning, each),
             Brought::Arguments(index, raw) => {
                 let function = chunk::Function {
                     name: None,
@@ -134,8 +149,37 @@ impl Normalizer {
 
     /// No more chunks come: gives out what was held back.
     pub fn end(&mut self, mut each: impl FnMut(ChatEvent<'_>)) {
-        self.think.finish(|piece| each(event_of(piece)));
+        self.finish_tags(&mut each);
+        let cut = self.finish == Some(FinishReason::Length);
+        if let Some(healer) = &mut self.healer {
+            healer.finish(cut, &mut |heard| hear(heard, &mut self.calls, &mut each));
+        }
         self.calls.finish(&mut each);
+    }
+
+    /// What was held back as a possible tag is text, or thinking, after all.
+    fn finish_tags(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
+        let (healer, calls) = (&mut self.healer, &mut self.calls);
+        self.think
+            .finish(|piece| tell(piece, Vec::new(), healer, calls, each));
+    }
+
+    /// More thinking.
+    fn thought(&mut self, text: &str, field: CarryField, each: &mut impl FnMut(ChatEvent<'_>)) {
+        self.calls.end_whole(each);
+        match &mut self.healer {
+            None => each(ChatEvent::Reasoning { text, field }),
+            Some(healer) => healer.thought(text, field, &mut |heard| {
+                hear(heard, &mut self.calls, each);
+            }),
+        }
+    }
+
+    /// Something of the answer comes that is neither text nor thinking.
+    fn interrupt(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
+        if let Some(healer) = &mut self.healer {
+            healer.interrupt(&mut |heard| hear(heard, &mut self.calls, each));
+        }
     }
 
     fn choice(&mut self, choice: Choice<'_>, each: &mut impl FnMut(ChatEvent<'_>)) {
@@ -167,7 +211,7 @@ impl Normalizer {
             each(ChatEvent::ReasoningDetail(detail));
         }
         if let Some((text, field)) = reasoning_of(&delta) {
-            self.thought(&text, field, each);
+            self.key_thought(&text, field, each);
         }
         match delta.content {
             Some(TextOr::Text(text)) => self.text(&text, logprobs, each),
@@ -184,6 +228,7 @@ impl Normalizer {
         }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             self.calls.end_whole(each);
+            self.interrupt(each);
             each(ChatEvent::Refusal(&text));
         }
         let has_calls = delta
@@ -205,20 +250,21 @@ impl Normalizer {
     }
 
     /// Takes thinking that came by its own key.
-    fn thought(&mut self, text: &str, field: CarryField, each: &mut impl FnMut(ChatEvent<'_>)) {
+    /// Thinking that came by its own key: tags in the text are text then.
+    fn key_thought(&mut self, text: &str, field: CarryField, each: &mut impl FnMut(ChatEvent<'_>)) {
         if text.is_empty() {
             return;
         }
         if !std::mem::replace(&mut self.saw_reasoning_key, true) {
             self.think.disable();
         }
-        self.calls.end_whole(each);
-        each(ChatEvent::Reasoning { text, field });
+        self.thought(text, field, each);
     }
 
     /// What was held back as a possible tag is text that came before the call.
     fn call_begins(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
-        self.think.finish(|piece| each(event_of(piece)));
+        self.finish_tags(each);
+        self.interrupt(each);
     }
 
     fn text(
@@ -235,16 +281,11 @@ impl Normalizer {
         }
         self.held_logprobs.extend(logprobs.into_iter().map(logprob));
         let held = &mut self.held_logprobs;
-        self.think.push(text, |piece| match piece {
-            Piece::Text(text) => each(ChatEvent::Text {
-                text,
-                logprobs: std::mem::take(held),
-            }),
-            Piece::Thought(_) => {
-                // They are told of text only.
-                held.clear();
-                each(event_of(piece));
-            }
+        let (healer, calls) = (&mut self.healer, &mut self.calls);
+        self.think.push(text, |piece| {
+            // Logprobs are told of text only.
+            let logprobs = std::mem::take(held);
+            tell(piece, logprobs, healer, calls, each);
         });
     }
 
@@ -258,11 +299,7 @@ impl Normalizer {
             };
             if !text.is_empty() {
                 self.think.disable();
-                self.calls.end_whole(each);
-                each(ChatEvent::Reasoning {
-                    text: &text,
-                    field: CarryField::ThinkTags,
-                });
+                self.thought(&text, CarryField::ThinkTags, each);
             }
         } else if let Some(text) = part.text {
             self.text(&text, Vec::new(), each);
@@ -270,16 +307,33 @@ impl Normalizer {
     }
 }
 
-fn event_of(piece: Piece<'_>) -> ChatEvent<'_> {
-    match piece {
-        Piece::Text(text) => ChatEvent::Text {
-            text,
-            logprobs: Vec::new(),
-        },
-        Piece::Thought(text) => ChatEvent::Reasoning {
-            text,
-            field: CarryField::ThinkTags,
-        },
+/// Hands on a piece of the text, by way of the healer where there is one.
+fn tell(
+    piece: Piece<'_>,
+    logprobs: Vec<Logprob>,
+    healer: &mut Option<Box<Healer>>,
+    calls: &mut ToolCalls,
+    each: &mut impl FnMut(ChatEvent<'_>),
+) {
+    let field = CarryField::ThinkTags;
+    match (piece, healer) {
+        (Piece::Text(text), None) => each(ChatEvent::Text { text, logprobs }),
+        (Piece::Thought(text), None) => each(ChatEvent::Reasoning { text, field }),
+        (Piece::Text(text), Some(healer)) => {
+            healer.text(text, logprobs, &mut |heard| hear(heard, calls, each));
+        }
+        (Piece::Thought(text), Some(healer)) => {
+            healer.thought(text, field, &mut |heard| hear(heard, calls, each));
+        }
+    }
+}
+
+/// Hands on what the healer heard.
+fn hear(heard: Heard<'_>, calls: &mut ToolCalls, each: &mut impl FnMut(ChatEvent<'_>)) {
+    match heard {
+        Heard::Text(text, logprobs) => each(ChatEvent::Text { text, logprobs }),
+        Heard::Thought(text, field) => each(ChatEvent::Reasoning { text, field }),
+        Heard::Call(name, arguments) => calls.healed(name, arguments, each),
     }
 }
 

@@ -56,9 +56,13 @@ impl Pipeline {
         limits: Limits,
         sink: &mut dyn Sink,
     ) -> Self {
+        let mut normalizer = Normalizer::new(profile, logprobs);
+        if let Some(plan) = context.tools.healing() {
+            normalizer.heal(plan, limits.answer_bytes);
+        }
         Self {
             framing: Framing::Unknown(Vec::new()),
-            reader: Reader::new(Normalizer::new(profile, logprobs)),
+            reader: Reader::new(normalizer),
             turn: Turn::start(context, sink),
             limits,
         }
@@ -176,7 +180,10 @@ impl Pipeline {
         let failed = matches!(end, End::Failed(_));
         let estimated = told.is_none() && !failed;
         let usage = told.or_else(|| estimated.then(|| estimate(asked, self.turn.written())));
-        (self.turn.finish(end, usage, now, sink), estimated)
+        let healed = reader.normalizer().healed().to_vec();
+        let mut outcome = self.turn.finish(end, usage, now, sink);
+        outcome.healed = healed;
+        (outcome, estimated)
     }
 }
 

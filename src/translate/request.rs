@@ -7,12 +7,13 @@ use super::compaction;
 use super::format;
 use super::input::Conversation;
 use super::note::Note;
+use super::prompt;
 use super::tools::{Lowering, ToolMap};
 use super::truncate;
 use crate::chat::ChatRequest;
-use crate::chat::request::StreamOptions;
+use crate::chat::request::{StreamOptions, ToolChoice};
 use crate::json::{Text, TextOr};
-use crate::profile::{Drop, Effort, Keep, MaxTokensField, Profile, StreamUsage};
+use crate::profile::{Drop, Effort, HealFormat, Keep, MaxTokensField, Profile, StreamUsage, Tools};
 use crate::responses::content::Part;
 use crate::responses::input::{InputItem, Role};
 use crate::responses::{CreateResponse, ErrorObject};
@@ -103,15 +104,28 @@ pub fn lower<'a>(
         conversation.instructions(text);
     }
     conversation.items(items, own, request.continues())?;
+    let mut formats = options.profile.heal.formats().to_vec();
+    let prompted = options.profile.tools == Tools::Prompt;
+    if prompted {
+        let parallel = request.parallel_tool_calls;
+        conversation.tools_in_prompt(prompt::describe(&offered, choice.as_ref(), parallel));
+        if !formats.contains(&HealFormat::Hermes) {
+            formats.insert(0, HealFormat::Hermes);
+        }
+    }
+    let call_ids = conversation.call_ids();
     let messages = conversation.finish();
-    tools.keep_call_ids(&messages);
+    tools.keep_call_ids(call_ids);
+    if may_call(choice.as_ref()) {
+        tools.heal(&offered, formats);
+    }
 
     let mut chat = ChatRequest {
         model: Cow::Borrowed(options.model),
         messages,
         ..ChatRequest::default()
     };
-    if !offered.is_empty() {
+    if !offered.is_empty() && !prompted {
         // Without tools, servers refuse even the mention of them.
         chat.tools = offered;
         chat.tool_choice = choice;
@@ -129,6 +143,11 @@ pub fn lower<'a>(
         notes,
         turns,
     })
+}
+
+/// Whether the model may call at all.
+fn may_call(choice: Option<&ToolChoice<'_>>) -> bool {
+    !matches!(choice, Some(ToolChoice::Mode("none")))
 }
 
 /// The last settings that the conversation makes are those of the next turn.

@@ -27,6 +27,9 @@ pub(super) struct ToolCalls {
     calls: Vec<Call>,
     /// Calls announced so far.
     announced: usize,
+    /// Calls that were found in the text, each of which the server may also have found: name,
+    /// arguments, and whether the server's own was met.
+    healed: Vec<(String, String, bool)>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +47,21 @@ struct Call {
     /// They are a freeform tool's own text, not JSON.
     raw: bool,
     ended: bool,
+    /// It says again what was found in the text: it is not announced.
+    dropped: bool,
+    /// It was found in the text too.
+    twinned: bool,
+}
+
+/// When it is asked whether a call is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// More of it may come: `{}` may be a placeholder.
+    Within,
+    /// Something else begins.
+    Between,
+    /// Nothing more comes.
+    End,
 }
 
 /// One fragment of a call, whatever form it came in.
@@ -60,7 +78,9 @@ struct Fragment<'a> {
 impl ToolCalls {
     /// Whether a call was begun that never got a name.
     pub(super) fn has_unnamed(&self) -> bool {
-        self.calls.iter().any(|call| call.slot.is_none())
+        self.calls
+            .iter()
+            .any(|call| call.slot.is_none() && !call.dropped)
     }
 
     /// Whether some call's arguments began and did not end.
@@ -112,8 +132,42 @@ impl ToolCalls {
         );
     }
 
+    /// Takes a call that was found whole in the text, unless the server has sent it as one too.
+    pub(super) fn healed(
+        &mut self,
+        name: &str,
+        arguments: &str,
+        each: &mut impl FnMut(ChatEvent<'_>),
+    ) {
+        self.end_whole(each);
+        let twin = self.calls.iter_mut().find(|call| {
+            call.slot.is_some() && !call.dropped && !call.twinned && call.says(name, arguments)
+        });
+        if let Some(twin) = twin {
+            twin.twinned = true;
+            return;
+        }
+        let slot = self.announced;
+        self.announced += 1;
+        self.healed
+            .push((name.to_owned(), arguments.to_owned(), false));
+        each(ChatEvent::CallStart {
+            slot,
+            call_id: None,
+            name,
+            extra: None,
+            raw: false,
+        });
+        each(ChatEvent::CallArguments {
+            slot,
+            text: arguments,
+        });
+        each(ChatEvent::CallEnd { slot });
+    }
+
     /// Something else than a call begins: whole calls are over.
     pub(super) fn end_whole(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
+        self.settle(Moment::Between, each);
         for call in &mut self.calls {
             call.end_if_whole(true, each);
         }
@@ -121,6 +175,10 @@ impl ToolCalls {
 
     /// No more fragments come: gives out what was held back.
     pub(super) fn finish(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
+        self.settle(Moment::End, each);
+        for at in 0..self.calls.len() {
+            self.announce(at, None, each);
+        }
         for call in &mut self.calls {
             call.release(each);
             call.end_if_whole(true, each);
@@ -157,11 +215,72 @@ impl ToolCalls {
         if let (true, Some(name)) = (call.name.is_empty(), &fragment.name) {
             call.name = name.to_string();
         }
-        if call.slot.is_none() && !call.name.is_empty() {
-            call.announce(self.announced, fragment.extra, each);
+        if call.dropped {
+            return;
+        }
+        let suspect = self
+            .healed
+            .iter()
+            .any(|(name, _, met)| *name == call.name && !met);
+        if !suspect || call.slot.is_some() {
+            self.announce(at, fragment.extra, each);
+        }
+        if let Some(call) = self.calls.get_mut(at) {
+            call.push(&fragment.arguments, each);
+        }
+        if suspect {
+            self.settle(Moment::Within, each);
+        }
+    }
+
+    /// Announces a call that has a name and was not announced.
+    fn announce(
+        &mut self,
+        at: usize,
+        extra: Option<&RawValue>,
+        each: &mut impl FnMut(ChatEvent<'_>),
+    ) {
+        if let Some(call) = self.calls.get_mut(at)
+            && call.slot.is_none()
+            && !call.dropped
+            && !call.name.is_empty()
+        {
+            call.announce(self.announced, extra, each);
             self.announced += 1;
         }
-        call.push(&fragment.arguments, each);
+    }
+
+    /// Calls that may have been found in the text already: those that are whole are dropped, or
+    /// announced as calls of their own.
+    fn settle(&mut self, moment: Moment, each: &mut impl FnMut(ChatEvent<'_>)) {
+        if self.healed.is_empty() {
+            return;
+        }
+        for at in 0..self.calls.len() {
+            let Some(call) = self.calls.get_mut(at) else {
+                continue;
+            };
+            let waits = call.slot.is_none() && !call.dropped && !call.name.is_empty();
+            let whole = match call.arguments.trim() {
+                "{}" => moment != Moment::Within,
+                _ => call.progress.is_whole() || moment == Moment::End,
+            };
+            if !waits || !whole {
+                continue;
+            }
+            let twin = self
+                .healed
+                .iter_mut()
+                .find(|(name, arguments, met)| !met && call.says(name, arguments));
+            match twin {
+                Some((_, _, met)) => {
+                    *met = true;
+                    call.dropped = true;
+                    call.ended = true;
+                }
+                None => self.announce(at, None, each),
+            }
+        }
     }
 
     /// The call that a fragment continues.
@@ -249,6 +368,19 @@ impl Call {
             return fragment.index.is_some();
         }
         old == new || matches!((Tree::parse(old), Tree::parse(new)), (Some(a), Some(b)) if a == b)
+    }
+
+    /// Whether it is this call, however it is spaced or ordered.
+    fn says(&self, name: &str, arguments: &str) -> bool {
+        let own = match self.arguments.trim() {
+            "" | "null" => "{}",
+            own => own,
+        };
+        let same = |own: &str| match (Tree::parse(own), Tree::parse(arguments)) {
+            (Some(own), Some(other)) => own.is_same(&other),
+            _ => false,
+        };
+        self.name == name && (same(own) || decoded_object(own).is_some_and(|own| same(&own)))
     }
 
     fn announce(

@@ -4,17 +4,18 @@ mod choice;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::heal::{Offer, Offers, Plan};
 use super::names;
 use super::note::Note;
-use crate::chat::Message;
 use crate::chat::message::FunctionTag;
 use crate::chat::request::{FunctionTool, Schema, Tool as ChatTool};
 use crate::json::Text;
 use crate::json::schema::{self, SchemaRules};
-use crate::profile::{Profile, Strict};
+use crate::profile::{HealFormat, Profile, Strict};
 use crate::responses::ErrorObject;
 use crate::responses::input::CallKind;
 use crate::responses::tool::{Custom, Function, Tool};
@@ -29,6 +30,8 @@ pub struct ToolMap {
     by_sent_name: HashMap<String, usize>,
     /// Ids of calls in the conversation: a new call must not have one of them.
     call_ids: HashSet<String>,
+    /// What calls in the text are measured by, if they count.
+    healing: Option<Arc<Plan>>,
 }
 
 /// The tool that a function of the chat stands for.
@@ -42,19 +45,42 @@ pub(super) struct Origin {
 }
 
 impl ToolMap {
+    /// What calls in the text are measured by, if they count.
+    pub(super) fn healing(&self) -> Option<&Arc<Plan>> {
+        self.healing.as_ref()
+    }
+
+    /// Has calls of the offered tools found in the text, in those formats.
+    pub(super) fn heal(&mut self, offered: &[ChatTool<'_>], formats: Vec<HealFormat>) {
+        let offers: Vec<Offer> = offered.iter().map(|tool| self.offer(tool)).collect();
+        if !offers.is_empty() && !formats.is_empty() {
+            let offers = Offers(offers);
+            self.healing = Some(Arc::new(Plan { offers, formats }));
+        }
+    }
+
+    fn offer(&self, tool: &ChatTool<'_>) -> Offer {
+        let name = tool.function.name.to_string();
+        let freeform = self.raise(&name).kind == CallKind::Custom;
+        let schema = match &tool.function.parameters {
+            Schema::Raw(raw) => (*raw).to_owned(),
+            Schema::Owned(raw) => raw.clone(),
+        };
+        Offer {
+            name,
+            schema,
+            freeform,
+        }
+    }
+
     /// Whether some call of the conversation has that id.
     pub(super) fn knows_call(&self, id: &str) -> bool {
         self.call_ids.contains(id)
     }
 
     /// Keeps the ids of the calls in a conversation.
-    pub(super) fn keep_call_ids(&mut self, messages: &[Message<'_>]) {
-        for message in messages {
-            if let Message::Assistant(said) = message {
-                let ids = said.tool_calls.iter().map(|call| call.id.to_string());
-                self.call_ids.extend(ids);
-            }
-        }
+    pub(super) fn keep_call_ids(&mut self, ids: Vec<String>) {
+        self.call_ids.extend(ids);
     }
 
     /// The tool that the upstream called; a name that was not offered is taken for a function, so

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::carry::{Carried, CarryField, Seal};
 use super::compaction;
 use super::event::{ChatEvent, FinishReason};
+use super::heal::Healed;
 use super::item::call::{OpenCall, prefix};
 use super::item::message::OpenMessage;
 use super::item::reasoning::OpenReasoning;
@@ -99,6 +100,8 @@ pub struct Outcome {
     pub output: Vec<OutputItem>,
     /// Token counts.
     pub usage: Option<Usage>,
+    /// Calls that were found in the text, by format.
+    pub healed: Vec<Healed>,
 }
 
 /// How a response ended.
@@ -317,6 +320,7 @@ impl Turn {
             ending,
             output: self.output.into_iter().map(|(_, item)| item).collect(),
             usage,
+            healed: Vec::new(),
         };
         let response = outcome.response();
         sink.lifecycle(self.sequence, response.state.event(), &response);

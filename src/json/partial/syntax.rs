@@ -7,20 +7,20 @@ use memchr::memchr2;
 /// What is open is a list of brackets rather than a call stack, so depth costs one byte a level
 /// and nothing else.
 #[derive(Debug)]
-pub(super) struct Syntax {
+pub(crate) struct Syntax {
     open: Vec<Bracket>,
     expect: Expect,
 }
 
 /// What one look at some bytes came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The value goes on behind these bytes.
     More,
     /// The value ended before the byte at this offset.
     Ended(usize),
-    /// This is not JSON.
-    Invalid,
+    /// The byte at this offset has no place in JSON.
+    Invalid(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Number {
 
 impl Syntax {
     /// A reader that stands before a value.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             open: Vec::new(),
             expect: Expect::Value,
@@ -93,7 +93,7 @@ impl Syntax {
     }
 
     /// Reads `bytes` up to the end of the value.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Verdict {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Verdict {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let step = match self.expect {
@@ -119,7 +119,7 @@ impl Syntax {
                 _ => self.mark(byte),
             };
             if !step {
-                return Verdict::Invalid;
+                return Verdict::Invalid(at);
             }
             at += 1;
         }
@@ -127,6 +127,12 @@ impl Syntax {
             Expect::Nothing => Verdict::Ended(at),
             _ => Verdict::More,
         }
+    }
+
+    /// How many braces would make it whole, if nothing else is missing.
+    pub(crate) fn owes_braces(&self) -> Option<usize> {
+        let objects = self.open.iter().all(|open| *open == Bracket::Object);
+        (matches!(self.expect, Expect::CommaOrClose) && objects).then_some(self.open.len())
     }
 
     /// Reads on in a string; returns how many bytes that took.

@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::upstream::{Reply, Upstream, finish, text, usage};
 
 /// The first line, as JSON, for which that holds; it may still be on its way.
-fn line(proxy: &Proxy, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn line(proxy: &Proxy, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(5);
     loop {
         let log = proxy.log();

@@ -5,6 +5,7 @@ mod bodies;
 mod calls;
 mod cli;
 mod faults;
+mod heal;
 mod items;
 mod log;
 mod misc;

@@ -51,12 +51,23 @@ fn custom_input_holds_for_its_corpus() {
 }
 
 #[test]
+fn heal_holds_for_its_corpus() {
+    run("heal", targets::heal);
+}
+
+#[test]
 fn no_corpus_is_left_out() {
     let entries = fs::read_dir(root().join("fuzz/corpus")).expect("the corpora");
     let found: BTreeSet<String> = entries
         .map(|entry| entry.expect("an entry").file_name())
         .map(|name| name.to_string_lossy().into_owned())
         .collect();
-    let run = ["create_response", "custom_input", "pipeline", "sse_decode"];
+    let run = [
+        "create_response",
+        "custom_input",
+        "heal",
+        "pipeline",
+        "sse_decode",
+    ];
     assert_eq!(found, run.map(String::from).into());
 }

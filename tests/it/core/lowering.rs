@@ -3,6 +3,7 @@
 mod dialect;
 mod echo;
 mod items;
+mod prompt;
 mod tools;
 
 use antiphon::profile::Profile;

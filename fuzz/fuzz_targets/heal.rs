@@ -1,0 +1,9 @@
+//! See `targets::heal`.
+
+#![no_main]
+
+#[path = "../src/targets.rs"]
+#[allow(dead_code, reason = "each binary uses one of them")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::heal(data));
