@@ -123,7 +123,11 @@ impl Engine {
             }
             (None, None) => None,
         };
-        let turns = turns.ok_or_else(|| no_previous(id))?;
+        let turns = turns.ok_or_else(|| {
+            let mut refusal = no_previous(id);
+            refusal.error.message.push_str(self.unkept.reason(id));
+            refusal
+        })?;
         match turns.last() {
             Some(turn) if !turn.status.is_final() => {
                 let word = match turn.status {

@@ -1,5 +1,8 @@
 //! What becomes of a response that is over: it is stored, and its connection remembers it.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use super::caller::Lane;
@@ -8,6 +11,32 @@ use crate::responses::{ErrorObject, OutputItem};
 use crate::store::{Item, Record, Status, Store, StoreError, Turn};
 use crate::translate::{Ending, Outcome};
 use crate::upstream::{Refusal, RetryAfter};
+
+/// How many responses are remembered that the store did not take.
+const MAX_UNKEPT: usize = 1024;
+
+/// Responses that the store did not take, the latest of them.
+#[derive(Debug, Default)]
+pub(super) struct Unkept(Mutex<VecDeque<String>>);
+
+impl Unkept {
+    fn add(&self, id: String) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() >= MAX_UNKEPT {
+            ids.pop_front();
+        }
+        ids.push_back(id);
+    }
+
+    /// What a client is told who asks for one of them.
+    pub(super) fn reason(&self, id: &str) -> &'static str {
+        let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match ids.iter().any(|known| known == id) {
+            true => " It was made, but the store failed to keep it.",
+            false => "",
+        }
+    }
+}
 
 /// How a response is kept.
 #[derive(Clone)]
@@ -24,6 +53,7 @@ pub(super) struct Keeping {
     pub(super) input: Vec<KeptItem>,
     /// What it continues, for a connection to remember.
     pub(super) history: Vec<Turn>,
+    pub(super) unkept: Arc<Unkept>,
 }
 
 impl Keeping {
@@ -54,6 +84,7 @@ impl Keeping {
         };
         if let Err(error) = kept {
             tracing::error!(response.id = %id, %error, "the response is not stored");
+            self.unkept.add(id);
         }
     }
 

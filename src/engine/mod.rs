@@ -50,6 +50,7 @@ use crate::time::unix_now;
 use crate::translate::{self, Ending, Ignore, Outcome, Pipeline, Seals, Sink as _, Thinking};
 use crate::upstream::{Refusal, Upstream};
 use background::Held;
+use keep::Unkept;
 use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
 use waiting::Waiting;
@@ -81,6 +82,7 @@ pub struct Engine {
     store: Option<Store>,
     /// Background responses that this process makes.
     held: Arc<Held>,
+    unkept: Arc<Unkept>,
     catalog: catalog::Cache,
     told: notes::Told,
 }
@@ -113,6 +115,7 @@ impl Engine {
             seals,
             store,
             held: Arc::default(),
+            unkept: Arc::default(),
             catalog: catalog::Cache::default(),
             told: notes::Told::default(),
         }

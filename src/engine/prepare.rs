@@ -241,6 +241,7 @@ impl Engine {
             stores,
             background,
             input,
+            unkept: Arc::clone(&self.unkept),
         })
     }
 

@@ -165,7 +165,12 @@ impl Engine {
             .response(&caller.tenant, id)
             .await
             .map_err(|error| unavailable(&error))?;
-        Ok((store, record.ok_or_else(|| not_found(id))?))
+        let record = record.ok_or_else(|| {
+            let mut refusal = not_found(id);
+            refusal.error.message.push_str(self.unkept.reason(id));
+            refusal
+        })?;
+        Ok((store, record))
     }
 }
 
