@@ -71,8 +71,8 @@ impl Store {
             settings.queue_length,
             Arc::clone(&mark),
         );
-        if let Some(pool) = opened.listener {
-            let ears = news::listen(pool, mark, core.news.clone(), core.stop.clone());
+        if let Some(options) = opened.listener {
+            let ears = news::listen(options, mark, core.news.clone(), core.stop.clone());
             core.tasks.spawn(ears);
         }
         let keeping = Keeping {
