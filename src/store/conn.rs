@@ -209,6 +209,17 @@ impl Conn {
         }
     }
 
+    /// The same connection for what comes next.
+    pub(super) fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The connection, if it can be kept: nothing is under way, and others need not share it.
+    pub(super) fn keep(self) -> Option<Self> {
+        (!self.unclean && !self.only).then_some(self)
+    }
+
     /// The number of rows that the statement changed.
     pub(super) async fn execute(
         &mut self,

@@ -18,6 +18,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,12 @@ struct Inner {
     _stop: DropGuard,
 }
 
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.place()).finish()
+    }
+}
+
 /// What a sweep leaves.
 #[derive(Clone, Copy)]
 struct Keeping {
@@ -71,8 +78,8 @@ impl Store {
             settings.queue_length,
             Arc::clone(&mark),
         );
-        if let Some(pool) = opened.listener {
-            let ears = news::listen(pool, mark, core.news.clone(), core.stop.clone());
+        if let Some(options) = opened.listener {
+            let ears = news::listen(options, mark, core.news.clone(), core.stop.clone());
             core.tasks.spawn(ears);
         }
         let keeping = Keeping {
@@ -93,14 +100,19 @@ impl Store {
         })
     }
 
+    /// Where it keeps things, in words and without a password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.core().what
+    }
+
     fn core(&self) -> &Core {
         &self.inner.core
     }
 
     /// Keeps a response that has ended, and appends `items` to its conversation if it has one (one
     /// that was deleted meanwhile stays deleted; items that it has already stay as they are). It
-    /// is on the disk of the database when this resolves. [`StoreError::Conflict`] if the id is
-    /// taken.
+    /// is committed when this resolves. [`StoreError::Conflict`] if the id is taken.
     pub async fn save(&self, record: Record, items: Vec<Item>) -> Result<(), StoreError> {
         let save = responses::Save { record, items };
         self.core().write(save).await

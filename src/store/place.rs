@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, PgPool, SqlSafeStr, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::conn::busy;
@@ -27,11 +27,14 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A connection that was not used for so long is tried before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long it may take to answer then.
+const PING: Duration = Duration::from_secs(1);
+
 /// A place that is open: its name for people, its connections, and what is needed to listen.
 pub(super) struct Opened {
     pub(super) what: String,
     pub(super) pools: Pools,
-    pub(super) listener: Option<PgPool>,
+    pub(super) listener: Option<PgConnectOptions>,
 }
 
 pub(super) async fn open(settings: &Settings) -> Result<Opened, StoreError> {
@@ -210,20 +213,16 @@ async fn postgres(url: &str, settings: &Settings) -> Result<Opened, StoreError> 
         .before_acquire(|conn, meta| {
             Box::pin(async move {
                 if meta.idle_for > FRESH {
-                    conn.ping().await?;
+                    let answer = timeout(PING, conn.ping()).await;
+                    answer.map_err(std::io::Error::from)??;
                 }
                 Ok(true)
             })
         });
-    let listener = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(None)
-        .idle_timeout(None);
     Ok(Opened {
         what,
         pools: Pools::Postgres(pool.connect_lazy_with(options.clone())),
-        listener: Some(listener.connect_lazy_with(options)),
+        listener: Some(options),
     })
 }
 

@@ -246,6 +246,7 @@ async fn together(conn: &mut Conn, tasks: &mut [Box<dyn Task>]) -> Result<Vec<Ar
 /// SQLite's writer: takes what waits, commits it together, answers.
 async fn write_in_turn(core: Arc<Core>, mut waiting: mpsc::Receiver<Box<dyn Task>>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut kept = None;
     let stop = core.stop.clone();
     loop {
         tokio::select! {
@@ -262,14 +263,14 @@ async fn write_in_turn(core: Arc<Core>, mut waiting: mpsc::Receiver<Box<dyn Task
         if batch.is_empty() {
             continue;
         }
-        if batch.len() > 1 && core.write_once(&mut batch).await.is_ok() {
+        if batch.len() > 1 && core.write_once(&mut kept, &mut batch).await.is_ok() {
             batch.drain(..).for_each(|task| task.end(Ok(())));
             continue;
         }
         // One of them is in the way of the others, or it is just one.
         for task in batch.drain(..) {
             let mut task = [task];
-            let end = core.write_once(&mut task).await;
+            let end = core.write_once(&mut kept, &mut task).await;
             let [task] = task;
             task.end(end.map_err(|fault| fault.told(&core.what)));
         }
@@ -277,10 +278,20 @@ async fn write_in_turn(core: Arc<Core>, mut waiting: mpsc::Receiver<Box<dyn Task
 }
 
 impl Core {
-    async fn write_once(&self, tasks: &mut [Box<dyn Task>]) -> Result<(), Fault> {
+    /// One transaction of SQLite's writer, which keeps its connection from one to the next.
+    async fn write_once(
+        &self,
+        kept: &mut Option<Conn>,
+        tasks: &mut [Box<dyn Task>],
+    ) -> Result<(), Fault> {
         let deadline = Instant::now() + self.timeout;
-        let mut conn = self.connect(true, deadline).await?;
-        for id in together(&mut conn, tasks).await? {
+        let mut conn = match kept.take() {
+            Some(conn) => conn.until(deadline),
+            None => self.connect(true, deadline).await?,
+        };
+        let news = together(&mut conn, tasks).await;
+        *kept = conn.keep();
+        for id in news? {
             // Nobody may be listening.
             let _ = self.news.send(id);
         }

@@ -1,5 +1,12 @@
 //! The store on each of its places: the same cases for all, then what is special about one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and so do its helpers; figures are for whoever looks"
+)]
+
 mod background;
 mod conversations;
 mod files;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::process::Running;
+use super::real::say;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -124,7 +125,7 @@ fn programs() -> Option<PathBuf> {
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "Postgres (initdb, pg_ctl) is not installed, and these tests must not pass unseen"
         );
-        eprintln!("skipped: Postgres (initdb, pg_ctl) is not installed");
+        say("not tested with Postgres: initdb and pg_ctl are not installed here");
     }
     found
 }

@@ -432,7 +432,7 @@ fn run(command: &mut Command) {
 }
 
 /// Prints a line past the test harness, which keeps back what passing tests print.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // A closed stderr is no reason to fail.
     let _ = writeln!(std::io::stderr(), "real parts: {line}");
 }
