@@ -31,19 +31,11 @@ pub struct Bytes {
     pub out: Vec<u8>,
 }
 
-/// A buffer of up to this size is kept from one write to the next; larger ones, which carried the
-/// whole response, are given away.
-const KEPT_BYTES: usize = 1024;
-
 impl Bytes {
-    /// Takes what was written, for one write to the client.
+    /// Takes what was written, for one write to the client. No buffer is left behind: most streams
+    /// are waiting for their next delta, and there may be thousands.
     pub fn take(&mut self) -> bytes::Bytes {
-        if self.out.capacity() > KEPT_BYTES {
-            return std::mem::take(&mut self.out).into();
-        }
-        let out = bytes::Bytes::copy_from_slice(&self.out);
-        self.out.clear();
-        out
+        std::mem::take(&mut self.out).into_boxed_slice().into()
     }
 }
 
