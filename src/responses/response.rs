@@ -202,7 +202,7 @@ impl<'a> From<&'a ErrorObject> for ResponseError<'a> {
 /// The part of a response object that repeats the request, ready to be written: `,"key":value` for
 /// each key.
 #[derive(Debug, Clone, Default)]
-pub struct Echo(String);
+pub struct Echo(Box<str>);
 
 impl Echo {
     /// Prepares what is repeated, with the API's defaults for what the request left out.
@@ -247,7 +247,7 @@ impl Echo {
             request.truncation.as_deref().unwrap_or("disabled"),
         );
         out.field("user", &request.user);
-        Self(one_line(out.0))
+        Self(one_line(out.0).into_boxed_str())
     }
 }
 

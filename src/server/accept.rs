@@ -1,9 +1,12 @@
 //! The listener: connections are taken, bounded in number and in the time for a request's head, and
 //! let go in peace when the program ends.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +15,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How connections are taken.
 #[derive(Debug, Clone, Copy)]
@@ -68,11 +71,9 @@ pub async fn serve(
         let connection =
             builder.serve_connection_with_upgrades(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
-            }
-            drop(permit);
+        tokio::spawn(Serving {
+            connection,
+            _permit: permit,
         });
     }
     drop(listener);
@@ -85,10 +86,36 @@ pub async fn serve(
         .is_ok()
 }
 
+pin_project_lite::pin_project! {
+    /// A connection at work. An async block in its place would hold the connection twice: where it
+    /// was put, and where it is awaited.
+    struct Serving<C> {
+        #[pin]
+        connection: C,
+        _permit: OwnedSemaphorePermit,
+    }
+}
+
+impl<C, E> Future for Serving<C>
+where
+    C: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.project().connection.poll(cx));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+        Poll::Ready(())
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(free)
         .acquire_owned()
         .await

@@ -41,23 +41,13 @@ impl Bytes {
         let rest = self.out.split_off(at);
         std::mem::replace(&mut self.out, rest).into()
     }
-}
 
-/// A buffer of up to this size is kept from one write to the next; larger ones, which carried the
-/// whole response, are given away.
-const KEPT_BYTES: usize = 1024;
-
-impl Bytes {
-    /// Takes what was written, for one write to the client.
+    /// Takes what was written, for one write to the client. No buffer is left behind: most streams
+    /// are waiting for their next delta, and there may be thousands.
     #[must_use]
     pub fn take(&mut self) -> bytes::Bytes {
         self.lifecycle_at = 0;
-        if self.out.capacity() > KEPT_BYTES {
-            return std::mem::take(&mut self.out).into();
-        }
-        let out = bytes::Bytes::copy_from_slice(&self.out);
-        self.out.clear();
-        out
+        std::mem::take(&mut self.out).into_boxed_slice().into()
     }
 }
 

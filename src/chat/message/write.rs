@@ -50,7 +50,7 @@ impl Message<'_> {
             }
         };
         // Line ends and quotes take two bytes each.
-        FRAME + strings + strings / 16
+        FRAME + strings + strings / 8
     }
 }
 

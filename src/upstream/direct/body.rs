@@ -124,7 +124,7 @@ impl http_body::Body for Body {
                 this.end(clean);
             }
             if !out.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+                return Poll::Ready(Some(Ok(Frame::data(out.into_boxed_slice().into()))));
             }
         }
         Poll::Ready(None)
