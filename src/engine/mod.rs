@@ -4,6 +4,7 @@ mod catalog;
 mod route;
 mod run;
 mod stream;
+mod structured;
 mod tell;
 mod waiting;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use tracing::{Instrument, Span};
 
 pub use catalog::{CatalogEntry, Modality, ModelMetadata};
@@ -25,6 +27,7 @@ use crate::translate::{
 };
 use crate::upstream::{Refusal, Upstream};
 use run::{Run, RunSettings, Source};
+use structured::Structured;
 use waiting::Waiting;
 
 /// What an engine is built from.
@@ -65,6 +68,8 @@ struct Prepared {
     context: TurnContext,
     stream: bool,
     logprobs: bool,
+    /// What the answer must fit, where the upstream does not see to it.
+    validator: Option<jsonschema::Validator>,
 }
 
 impl Engine {
@@ -156,7 +161,8 @@ impl Engine {
             context,
             logprobs,
             stream,
-            ..
+            validator,
+            chat,
         } = prepared;
         let settings = upstream.settings();
         let run_settings = RunSettings {
@@ -165,8 +171,15 @@ impl Engine {
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked,
         };
+        let check = validator.map(|validator| {
+            Structured::new(validator, &upstream, chat, (stream, logprobs), &context)
+        });
         let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
-        Run::new(pipeline, source, run_settings)
+        let mut run = Run::new(pipeline, source, run_settings);
+        if let Some(check) = check {
+            run.check(check);
+        }
+        run
     }
 
     fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
@@ -218,8 +231,15 @@ impl Engine {
             effort: route.effort.as_deref(),
             seal: &*self.seal,
         };
-        let (chat, tools, notes) = lower(request, &options)?;
+        let Translated {
+            chat,
+            tools,
+            notes,
+            schema,
+        } = lower(request, &options)?;
         log_lowered(&head, upstream, &chat, &notes);
+        let validator = schema.as_deref().map(structured::compile).transpose();
+        let validator = validator.map_err(Refusal::bad_request)?;
         let context = TurnContext {
             head,
             tools,
@@ -232,6 +252,7 @@ impl Engine {
             context,
             stream,
             logprobs,
+            validator,
         })
     }
 
@@ -254,11 +275,21 @@ fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
     );
 }
 
+/// A translated request, without its borrows.
+struct Translated {
+    /// The body for the upstream.
+    chat: Bytes,
+    tools: ToolMap,
+    notes: Vec<Note>,
+    /// What the answer must fit, where the upstream does not see to it.
+    schema: Option<Box<RawValue>>,
+}
+
 /// Translates, and writes the body for the upstream.
 fn lower<'a>(
     request: CreateResponse<'a>,
     options: &LoweringOptions<'a>,
-) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
+) -> Result<Translated, Refusal> {
     let lowered = translate::lower(request, options).map_err(|error| match error {
         LowerError::Invalid(error) => Refusal::bad_request(error),
         LowerError::ItemNotFound(error) => Refusal::new(404, error),
@@ -269,7 +300,12 @@ fn lower<'a>(
             ErrorObject::server(format!("the chat request cannot be written: {error}")),
         )
     })?;
-    Ok((Bytes::from(chat), lowered.tools, lowered.notes))
+    Ok(Translated {
+        chat: Bytes::from(chat),
+        tools: lowered.tools,
+        notes: lowered.notes,
+        schema: lowered.schema,
+    })
 }
 
 /// Shown as a summary if one is asked for, which clients do that show thinking to people.
@@ -300,8 +336,7 @@ fn refuse_unsupported(request: &CreateResponse<'_>) -> Result<(), Refusal> {
                 .with_code("previous_response_not_found"),
         ));
     }
-    let given =
-        |raw: Option<&serde_json::value::RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let given = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
     let unsupported = if given(request.conversation) {
         "conversation"
     } else if given(request.prompt) {

@@ -113,6 +113,7 @@ impl Profile {
             image_detail,
             user_runs,
             no_user_message,
+            response_format,
             tools,
             heal,
         } = self;
@@ -135,6 +136,7 @@ impl Profile {
             ("image_detail", image_detail),
             ("user_runs", user_runs),
             ("no_user_message", no_user_message),
+            ("response_format", response_format),
             ("tools", tools),
         ];
         let words = effort_words

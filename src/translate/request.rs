@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use super::carry::Seal;
 use super::format;
 use super::input::Conversation;
@@ -38,6 +40,8 @@ pub struct Lowered<'a> {
     pub tools: ToolMap,
     /// What was left out or mended.
     pub notes: Vec<Note>,
+    /// A JSON Schema that the answer must fit, and that the upstream does not enforce.
+    pub schema: Option<Box<RawValue>>,
 }
 
 /// Why a request cannot be lowered.
@@ -94,11 +98,20 @@ pub fn lower<'a>(
     let prompted = options.profile.tools == Tools::Prompt;
     if prompted {
         let parallel = request.parallel_tool_calls;
-        conversation.tools_in_prompt(prompt::describe(&offered, choice.as_ref(), parallel));
+        conversation.write_calls_out();
+        if let Some(told) = prompt::describe(&offered, choice.as_ref(), parallel) {
+            conversation.tell(told);
+        }
         if !formats.contains(&HealFormat::Hermes) {
             formats.insert(0, HealFormat::Hermes);
         }
     }
+    let mut format = format::response_format(&request)?;
+    let worded = format::in_words(&mut format, options.profile.response_format);
+    let schema = worded.map(|worded| {
+        conversation.tell(worded.told);
+        worded.schema
+    });
     let call_ids = conversation.call_ids();
     let messages = conversation.finish();
     tools.keep_call_ids(call_ids);
@@ -120,10 +133,18 @@ pub fn lower<'a>(
             Keep::Drop => None,
         };
     }
-    chat.response_format = format::response_format(&request)?;
+    chat.response_format = format;
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
-    Ok(Lowered { chat, tools, notes })
+    if schema.is_some() {
+        notes.push(Note::FormatInWords);
+    }
+    Ok(Lowered {
+        chat,
+        tools,
+        notes,
+        schema,
+    })
 }
 
 /// Whether the model may call at all.
