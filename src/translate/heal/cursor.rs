@@ -171,11 +171,15 @@ impl<'t> Cursor<'t> {
         Ok(())
     }
 
-    /// Takes the next letter.
-    pub(super) fn letter(&mut self) -> Option<char> {
-        let letter = self.rest().chars().next()?;
-        self.at += letter.len_utf8();
-        Some(letter)
+    /// Takes the next letter of what ends with `closer`.
+    pub(super) fn letter(&mut self, closer: &'static str) -> Parsed<char> {
+        match self.rest().chars().next() {
+            Some(letter) => {
+                self.at += letter.len_utf8();
+                Ok(letter)
+            }
+            None => Err(self.missing(closer, self.at)),
+        }
     }
 
     /// Takes a value up to the first `closer` behind which, after white space, one of `next` comes or
