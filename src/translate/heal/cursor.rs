@@ -112,6 +112,14 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Waits for more, if more may come.
+    pub(super) fn wait(&self) -> Parsed<()> {
+        match self.ended {
+            Ended::No => Err(Stop::More(Wait::Bytes)),
+            Ended::Whole | Ended::Cut => Ok(()),
+        }
+    }
+
     /// Skips white space.
     pub(super) fn space(&mut self) {
         let rest = self.rest();
