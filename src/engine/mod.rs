@@ -25,6 +25,7 @@ mod route;
 mod run;
 mod state;
 mod stream;
+mod structured;
 mod tell;
 mod waiting;
 
@@ -53,6 +54,7 @@ use background::Held;
 use keep::Unkept;
 use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
+use structured::Structured;
 use waiting::Waiting;
 
 /// How often a request is made shorter before it is given up.
@@ -275,6 +277,7 @@ impl Engine {
             logprobs,
             stream,
             chat,
+            validator,
             ..
         } = prepared;
         let settings = upstream.settings();
@@ -284,8 +287,15 @@ impl Engine {
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: chat.len(),
         };
+        let check = validator.map(|validator| {
+            Structured::new(validator, &upstream, chat, (stream, logprobs), &context)
+        });
         let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
-        Run::new(pipeline, source, run_settings)
+        let mut run = Run::new(pipeline, source, run_settings);
+        if let Some(check) = check {
+            run.check(check);
+        }
+        run
     }
 
     /// Answers with nothing, which a later request can continue.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::caller::Caller;
 use super::history::History;
 use super::keep::Keeping;
-use super::{Engine, Route, check};
+use super::{Engine, Route, check, structured};
 use crate::json::{Text, TextOr};
 use crate::responses::CreateResponse;
 use crate::responses::input::InputItem;
@@ -69,6 +70,8 @@ pub(super) struct Prepared {
     pub(super) compact_first: bool,
     /// How many tokens the model takes, where it is known.
     pub(super) context_window: Option<u64>,
+    /// What the answer must fit, where the upstream does not see to it.
+    pub(super) validator: Option<jsonschema::Validator>,
 }
 
 impl Engine {
@@ -111,7 +114,7 @@ impl Engine {
     fn prepare_request<'a>(
         &self,
         mut request: CreateResponse<'a>,
-        raw_input: Option<&'a serde_json::value::RawValue>,
+        raw_input: Option<&'a RawValue>,
         history: &'a History,
         order: &Order<'_>,
     ) -> Result<Prepared, Refusal> {
@@ -177,6 +180,8 @@ impl Engine {
             &lowered.notes,
         );
         context.tools = lowered.tools;
+        let validator = lowered.schema.as_deref().map(structured::compile);
+        let validator = validator.transpose().map_err(Refusal::bad_request)?;
         let tokens = translate::estimate_tokens(lowered.chat.len());
         Ok(Prepared {
             upstream: Arc::clone(upstream),
@@ -193,6 +198,7 @@ impl Engine {
             },
             compact_first: threshold.is_some_and(|threshold| tokens >= threshold),
             context_window: route.metadata.context_window,
+            validator,
         })
     }
 
@@ -206,7 +212,7 @@ impl Engine {
     fn keeping(
         &self,
         request: &CreateResponse<'_>,
-        raw_input: Option<&serde_json::value::RawValue>,
+        raw_input: Option<&RawValue>,
         history: &History,
         order: &Order<'_>,
     ) -> Option<Keeping> {
@@ -314,6 +320,8 @@ struct LoweredBytes {
     tools: ToolMap,
     notes: Vec<Note>,
     turns: usize,
+    /// What the answer must fit, where the upstream does not see to it.
+    schema: Option<Box<RawValue>>,
 }
 
 /// Translates, and writes the body for the upstream.
@@ -331,6 +339,7 @@ fn lower<'a>(
         tools: lowered.tools,
         notes: lowered.notes,
         turns: lowered.turns,
+        schema: lowered.schema,
     })
 }
 

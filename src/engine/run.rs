@@ -11,8 +11,9 @@ use http_body::Body as _;
 use tokio::time::Sleep;
 use tracing::Span;
 
+use super::structured::{Judgement, Structured};
 use super::tell::Telling;
-use crate::responses::ErrorObject;
+use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
 use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink, fault};
 use crate::upstream::{self, Refusal, Upstream, millis};
@@ -49,6 +50,8 @@ pub(super) struct RunSettings {
 /// An answer that is being read.
 pub(super) struct Run {
     pipeline: Option<Pipeline>,
+    /// Checks the answer before the pipeline gets it.
+    check: Option<Box<Structured>>,
     source: Source,
     settings: RunSettings,
     /// When something last came from the upstream.
@@ -84,6 +87,7 @@ impl Run {
             .map_or(idle, |interval| interval.min(idle));
         Self {
             pipeline: Some(pipeline),
+            check: None,
             source,
             settings,
             heard: now,
@@ -94,6 +98,11 @@ impl Run {
             first: None,
             span: Span::current(),
         }
+    }
+
+    /// Has the answer checked before anything of it is told.
+    pub(super) fn check(&mut self, check: Structured) {
+        self.check = Some(Box::new(check));
     }
 
     /// Reads to the end.
@@ -164,14 +173,17 @@ impl Run {
         let now = Instant::now();
         self.heard = now;
         self.first.get_or_insert(now - self.began);
-        let Some(pipeline) = &mut self.pipeline else {
-            return Step::Read;
+        let counted = self.has_usage();
+        let (progress, told) = match (&mut self.check, &mut self.pipeline) {
+            (_, None) => return Step::Read,
+            (Some(check), _) => (check.push(bytes), false),
+            (None, Some(pipeline)) => {
+                let mut telling = Telling::new(&mut *sink, &self.settings.upstream);
+                let progress = pipeline.push(bytes, &mut telling);
+                (progress, telling.told())
+            }
         };
-        let counted = pipeline.has_usage();
-        let mut telling = Telling::new(&mut *sink, &self.settings.upstream);
-        let progress = pipeline.push(bytes, &mut telling);
-        let told = telling.told();
-        let news = told || counted != pipeline.has_usage();
+        let news = told || counted != self.has_usage();
         // Comments, and what is gathered or hidden, are nothing to the client.
         if told {
             self.told = now;
@@ -201,10 +213,21 @@ impl Run {
             || self.whole_at().is_some_and(|until| self.heard >= until)
     }
 
+    /// Whether the upstream has told token counts.
+    fn has_usage(&self) -> bool {
+        match &self.check {
+            Some(check) => check.has_usage(),
+            None => self.pipeline.as_ref().is_some_and(Pipeline::has_usage),
+        }
+    }
+
     /// When an answer that is whole is taken for all that comes.
     fn whole_at(&self) -> Option<Instant> {
-        let counted = self.pipeline.as_ref().is_some_and(Pipeline::has_usage);
-        let wait = if counted { END_WAIT } else { COUNTS_WAIT };
+        let wait = if self.has_usage() {
+            END_WAIT
+        } else {
+            COUNTS_WAIT
+        };
         self.finished.map(|since| since + wait)
     }
 
@@ -252,11 +275,26 @@ impl Run {
     }
 
     fn end(&mut self, cause: Option<ErrorObject>, sink: &mut dyn Sink) -> Step {
-        let Some(pipeline) = self.pipeline.take() else {
+        let judgement = self.check.as_mut().map(|check| check.judge(cause.clone()));
+        let (bytes, cause, spent) = match judgement {
+            None => (Vec::new(), cause, Usage::default()),
+            Some(Judgement::Tell(bytes, cause, spent)) => (bytes, cause, spent),
+            Some(Judgement::Again(source)) => {
+                self.source = source;
+                self.heard = Instant::now();
+                self.finished = None;
+                return Step::Read;
+            }
+        };
+        let Some(mut pipeline) = self.pipeline.take() else {
             return Step::Read;
         };
         let upstream = &self.settings.upstream;
         let mut sink = Telling::new(sink, upstream);
+        pipeline.spend(spent);
+        if !bytes.is_empty() {
+            pipeline.push(&bytes, &mut sink);
+        }
         let (mut outcome, estimated) =
             pipeline.finish(cause, unix_now(), self.settings.asked, &mut sink);
         if let Ending::Failed(error) = &mut outcome.ending {

@@ -61,6 +61,8 @@ pub struct Profile {
     pub no_user_message: NoUserMessage,
     /// How tokens are counted without asking the model.
     pub token_count: TokenCount,
+    /// How the answer's schema is told.
+    pub response_format: AnswerFormat,
     /// How tools are offered.
     pub tools: Tools,
     /// Which formats of calls in the text are taken for calls.
@@ -258,5 +260,19 @@ pub enum Tools {
     #[default]
     Native,
     /// In the system message, and called and answered in the text: for models without tools.
+    Prompt,
+}
+
+/// How the answer's schema is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// As `response_format` of the type `json_schema`, which the upstream enforces.
+    #[default]
+    JsonSchema,
+    /// In the system message, beside `response_format` of the type `json_object`. The answer is
+    /// checked.
+    JsonObject,
+    /// In the system message alone. The answer is checked.
     Prompt,
 }

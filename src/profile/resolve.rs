@@ -114,6 +114,7 @@ impl Profile {
             user_runs,
             no_user_message,
             token_count,
+            response_format,
             tools,
             heal,
         } = self;
@@ -137,6 +138,7 @@ impl Profile {
             ("user_runs", user_runs),
             ("no_user_message", no_user_message),
             ("token_count", token_count),
+            ("response_format", response_format),
             ("tools", tools),
         ];
         let words = effort_words

@@ -51,4 +51,21 @@ impl Usage {
             total_tokens: input.saturating_add(output),
         }
     }
+
+    /// The counts of two answers together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let add = u64::saturating_add;
+        let (own, others) = (self.input_tokens_details, other.input_tokens_details);
+        Self::new(
+            add(self.input_tokens, other.input_tokens),
+            add(self.output_tokens, other.output_tokens),
+            add(own.cached_tokens, others.cached_tokens),
+            add(own.cache_write_tokens, others.cache_write_tokens),
+            add(
+                self.output_tokens_details.reasoning_tokens,
+                other.output_tokens_details.reasoning_tokens,
+            ),
+        )
+    }
 }

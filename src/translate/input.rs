@@ -47,8 +47,10 @@ pub(super) struct Conversation<'a, 'c> {
     system: Vec<Cow<'a, str>>,
     messages: Vec<Message<'a>>,
     turn: ModelTurn<'a>,
-    /// Calls and outputs are text, and this is what the model is told of the tools.
-    prompt: Option<String>,
+    /// Calls and outputs are written as text.
+    calls_are_text: bool,
+    /// What we tell the model ourselves, at the end of the system message.
+    told: Vec<Cow<'a, str>>,
     /// The latest thinking since the person spoke, where it may have to stand in for more.
     last_thought: Option<(CarryField, String)>,
 }
@@ -69,14 +71,20 @@ impl<'a, 'c> Conversation<'a, 'c> {
             system: Vec::new(),
             messages: Vec::new(),
             turn: ModelTurn::default(),
-            prompt: None,
+            calls_are_text: false,
+            told: Vec::new(),
             last_thought: None,
         }
     }
 
-    /// Has calls and outputs written as text; `told` is what the model is told of the tools.
-    pub(super) fn tools_in_prompt(&mut self, told: Option<String>) {
-        self.prompt = Some(told.unwrap_or_default());
+    /// Has calls and outputs written as text.
+    pub(super) fn write_calls_out(&mut self) {
+        self.calls_are_text = true;
+    }
+
+    /// Tells the model something at the end of the system message.
+    pub(super) fn tell(&mut self, text: String) {
+        self.told.push(Cow::Owned(text));
     }
 
     /// The ids of all calls.
@@ -137,7 +145,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
     /// All messages, the system message in front.
     pub(super) fn finish(mut self) -> Vec<Message<'a>> {
         self.end_turn();
-        if self.prompt.is_some() {
+        if self.calls_are_text {
             prompt::write_out(&mut self.messages);
         }
         if self.profile.no_user_message == NoUserMessage::Move
@@ -150,9 +158,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
         if self.profile.user_runs == UserRuns::Merge {
             people::merge_runs(&mut self.messages);
         }
-        if let Some(told) = self.prompt.filter(|told| !told.is_empty()) {
-            self.system.push(Cow::Owned(told));
-        }
+        self.system.append(&mut self.told);
         if !self.system.is_empty() {
             let text = join(self.system, GAP);
             self.messages.insert(0, system(self.profile, text));

@@ -23,6 +23,8 @@ pub enum Note {
     ChoiceLeftOut(String),
     /// An allowed tool that is not offered.
     AllowedLeftOut(String),
+    /// The answer's form, which the upstream does not know as a field.
+    FormatInWords,
     /// Arguments in the history that are not a JSON object.
     ArgumentsMended(String),
 }
@@ -62,6 +64,10 @@ impl fmt::Display for Note {
                     "allowed tool `{name}` is not among those that are offered"
                 )
             }
+            Self::FormatInWords => write!(
+                f,
+                "`text.format` told in the system message: the answer is checked"
+            ),
             Self::ArgumentsMended(id) => write!(
                 f,
                 "arguments of call {id} are not a JSON object: wrapped in one"

@@ -36,6 +36,8 @@ pub struct Pipeline {
     reader: Reader,
     turn: Turn,
     limits: Limits,
+    /// What other answers took for this response.
+    spent: Usage,
 }
 
 enum Framing {
@@ -65,7 +67,13 @@ impl Pipeline {
             reader: Reader::new(normalizer),
             turn: Turn::start(context, sink),
             limits,
+            spent: Usage::default(),
         }
+    }
+
+    /// Counts tokens of another answer that was needed for this response.
+    pub fn spend(&mut self, usage: Usage) {
+        self.spent = self.spent.plus(usage);
     }
 
     /// Takes the next bytes.
@@ -180,6 +188,7 @@ impl Pipeline {
         let failed = matches!(end, End::Failed(_));
         let estimated = told.is_none() && !failed;
         let usage = told.or_else(|| estimated.then(|| estimate(asked, self.turn.written())));
+        let usage = usage.map(|usage| usage.plus(self.spent));
         let healed = reader.normalizer().healed().to_vec();
         let mut outcome = self.turn.finish(end, usage, now, sink);
         outcome.healed = healed;

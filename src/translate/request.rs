@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use super::carry::Seal;
 use super::compaction;
 use super::format;
@@ -42,6 +44,8 @@ pub struct Lowered<'a> {
     pub notes: Vec<Note>,
     /// How many turns the conversation has, those that were left out included.
     pub turns: usize,
+    /// A JSON Schema that the answer must fit, and that the upstream does not enforce.
+    pub schema: Option<Box<RawValue>>,
 }
 
 /// Why a request cannot be lowered.
@@ -108,11 +112,20 @@ pub fn lower<'a>(
     let prompted = options.profile.tools == Tools::Prompt;
     if prompted {
         let parallel = request.parallel_tool_calls;
-        conversation.tools_in_prompt(prompt::describe(&offered, choice.as_ref(), parallel));
+        conversation.write_calls_out();
+        if let Some(told) = prompt::describe(&offered, choice.as_ref(), parallel) {
+            conversation.tell(told);
+        }
         if !formats.contains(&HealFormat::Hermes) {
             formats.insert(0, HealFormat::Hermes);
         }
     }
+    let mut format = format::response_format(&request)?;
+    let worded = format::in_words(&mut format, options.profile.response_format);
+    let schema = worded.map(|worded| {
+        conversation.tell(worded.told);
+        worded.schema
+    });
     let call_ids = conversation.call_ids();
     let messages = conversation.finish();
     tools.keep_call_ids(call_ids);
@@ -134,14 +147,18 @@ pub fn lower<'a>(
             Keep::Drop => None,
         };
     }
-    chat.response_format = format::response_format(&request)?;
+    chat.response_format = format;
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
+    if schema.is_some() {
+        notes.push(Note::FormatInWords);
+    }
     Ok(Lowered {
         chat,
         tools,
         notes,
         turns,
+        schema,
     })
 }
 

@@ -112,6 +112,14 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Waits for more, if more may come.
+    pub(super) fn wait(&self) -> Parsed<()> {
+        match self.ended {
+            Ended::No => Err(Stop::More(Wait::Bytes)),
+            Ended::Whole | Ended::Cut => Ok(()),
+        }
+    }
+
     /// Skips white space.
     pub(super) fn space(&mut self) {
         let rest = self.rest();
@@ -171,11 +179,15 @@ impl<'t> Cursor<'t> {
         Ok(())
     }
 
-    /// Takes the next letter.
-    pub(super) fn letter(&mut self) -> Option<char> {
-        let letter = self.rest().chars().next()?;
-        self.at += letter.len_utf8();
-        Some(letter)
+    /// Takes the next letter of what ends with `closer`.
+    pub(super) fn letter(&mut self, closer: &'static str) -> Parsed<char> {
+        match self.rest().chars().next() {
+            Some(letter) => {
+                self.at += letter.len_utf8();
+                Ok(letter)
+            }
+            None => Err(self.missing(closer, self.at)),
+        }
     }
 
     /// Takes a value up to the first `closer` behind which, after white space, one of `next` comes or

@@ -51,7 +51,14 @@ impl Offers {
         let begun = begun.trim_start();
         let begun = begun.strip_prefix('"').unwrap_or(begun);
         let own = begun.strip_prefix(NO_NAMESPACE).unwrap_or(begun);
-        let may_be = |name: &str| name.starts_with(own) || own.starts_with(name);
+        // Behind a name a number or an attribute may come, but no words.
+        let ends = |rest: &str| {
+            matches!(
+                rest.trim_start().bytes().next(),
+                None | Some(b':' | b'"' | b'.')
+            )
+        };
+        let may_be = |name: &str| name.starts_with(own) || own.strip_prefix(name).is_some_and(ends);
         NO_NAMESPACE.starts_with(begun) || self.0.iter().any(|offer| may_be(&offer.name))
     }
 }

@@ -63,28 +63,28 @@ fn call(raw: &str, offers: &Offers, strictness: Strictness) -> Option<Call> {
 }
 
 /// Whether what has come of an object can be a call: the first key, and the name behind it, tell
-/// most answers in JSON apart. Nothing while that is not known.
-pub(super) fn may_be_call(text: &str, offers: &Offers) -> Option<bool> {
-    let text = text.strip_prefix('{')?.trim_start();
-    let (key, text) = match string(text) {
+/// most objects apart. Nothing while that is not known.
+pub(super) fn may_be_call(text: &str, offers: &Offers, strictness: Strictness) -> Option<bool> {
+    let marked = strictness == Strictness::Marked;
+    let inside = text.strip_prefix('{')?.trim_start();
+    let (key, rest) = match string(inside) {
         Read::String(key, rest) => (key, rest.trim_start()),
         Read::More => return None,
-        Read::Other => return Some(false),
+        Read::Other => return Some(marked),
     };
-    if ARGUMENTS.contains(&key) || key == "function" {
-        return Some(true);
-    }
     if !matches!(key, "name" | "type") {
-        return Some(false);
+        return Some(marked || ARGUMENTS.contains(&key) || key == "function");
     }
-    let Some(text) = text.strip_prefix(':') else {
-        return if text.is_empty() { None } else { Some(false) };
+    let value = match rest.strip_prefix(':') {
+        Some(value) => string(value.trim_start()),
+        None if rest.is_empty() => return None,
+        None => return Some(false),
     };
-    match string(text.trim_start()) {
+    match value {
         Read::String(name, _) if key == "name" => Some(offers.find(name).is_some()),
-        Read::String(kind, _) => Some(kind == "function"),
+        Read::String(kind, _) => Some(marked || kind == "function"),
         Read::More => None,
-        Read::Other => Some(false),
+        Read::Other => Some(marked),
     }
 }
 

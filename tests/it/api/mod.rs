@@ -18,6 +18,7 @@ mod secrets;
 #[cfg(unix)]
 mod shutdown;
 mod streams;
+mod structured;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

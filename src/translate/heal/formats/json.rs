@@ -15,6 +15,7 @@ pub(super) fn tagged(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     c.space();
     let mut calls = Vec::new();
     while matches!(c.peek()?, Some(b'{' | b'[')) {
+        begins_like_a_call(c, offers, Strictness::Marked)?;
         let (raw, owed) = c.json_or_part(&[CLOSE])?;
         let raw = format!("{raw}{}", "}".repeat(owed));
         calls.extend(payload::calls(&raw, offers, Strictness::Marked).ok_or(Stop::No)?);
@@ -39,9 +40,7 @@ pub(super) fn tagged(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
 pub(super) fn bare(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     let mut calls = Vec::new();
     loop {
-        if payload::may_be_call(c.rest(), offers) == Some(false) {
-            return Err(Stop::No);
-        }
+        begins_like_a_call(c, offers, Strictness::Bare)?;
         let raw = c.json()?;
         if !raw.starts_with('{') {
             return Err(Stop::No);
@@ -68,6 +67,18 @@ pub(super) fn bare(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     }
 }
 
+/// What begins otherwise is not waited for.
+fn begins_like_a_call(c: &Cursor<'_>, offers: &Offers, strictness: Strictness) -> Parsed<()> {
+    if c.peek()? != Some(b'{') {
+        return Ok(());
+    }
+    match payload::may_be_call(c.rest(), offers, strictness) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Stop::No),
+        None => c.wait(),
+    }
+}
+
 /// `<|python_tag|>`, and objects with semicolons between them, or a call as Python writes it.
 pub(super) fn python_tag(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call>> {
     if c.take("<function=")? {
@@ -80,6 +91,7 @@ pub(super) fn python_tag(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call
     }
     let mut calls = Vec::new();
     loop {
+        begins_like_a_call(c, offers, Strictness::Marked)?;
         let raw = c.json()?;
         calls.extend(payload::calls(raw, offers, Strictness::Marked).ok_or(Stop::No)?);
         let mut next = *c;
@@ -117,6 +129,7 @@ pub(super) fn call_token(c: &mut Cursor<'_>, offers: &Offers) -> Parsed<Vec<Call
     c.expect("[TOOL_CALLS]")?;
     c.space();
     if matches!(c.peek()?, Some(b'[' | b'{')) {
+        begins_like_a_call(c, offers, Strictness::Marked)?;
         let calls = payload::calls(c.json()?, offers, Strictness::Marked);
         return calls.ok_or(Stop::No);
     }

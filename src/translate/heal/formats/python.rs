@@ -117,23 +117,20 @@ fn list<'t>(
 /// A string in its quotes.
 fn text(c: &mut Cursor<'_>, quote: u8) -> Parsed<String> {
     expect(c, quote)?;
+    let closer = if quote == b'"' { "\"" } else { "'" };
     let mut out = String::new();
     loop {
-        c.peek()?;
-        let letter = c.letter().ok_or(Stop::No)?;
+        let letter = c.letter(closer)?;
         match letter {
             letter if letter == char::from(quote) => return Ok(out),
-            '\\' => {
-                c.peek()?;
-                match c.letter().ok_or(Stop::No)? {
-                    'n' => out.push('\n'),
-                    't' => out.push('\t'),
-                    'r' => out.push('\r'),
-                    '\n' => {}
-                    same @ ('\\' | '"' | '\'') => out.push(same),
-                    other => out.extend(['\\', other]),
-                }
-            }
+            '\\' => match c.letter(closer)? {
+                'n' => out.push('\n'),
+                't' => out.push('\t'),
+                'r' => out.push('\r'),
+                '\n' => {}
+                same @ ('\\' | '"' | '\'') => out.push(same),
+                other => out.extend(['\\', other]),
+            },
             letter => out.push(letter),
         }
     }

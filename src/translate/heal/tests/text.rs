@@ -201,6 +201,32 @@ fn plain_text_is_not_held() {
 }
 
 #[test]
+fn what_names_no_tool_is_not_held() {
+    let plan = plan(&HealFormat::ALL);
+    for text in [
+        "<tool_call> now is the time",
+        "<tool_call>nobody",
+        "<function=nobody",
+        "<tool_call>{\"name\":\"nobody\",\"arguments\":{\"a\":\"",
+        "{\"name\":\"Ada\",\"age\":",
+        "{\"type\":\"object\",\"properties\":",
+        "[TOOL_CALLS] comes",
+        "<|python_tag|>import",
+        "<|tool_call_begin|>functions.nobody:0",
+    ] {
+        let mut healer = Healer::new(&plan, 1 << 20);
+        let mut items = Items::default();
+        for letter in text.chars() {
+            let mut letters = [0; 4];
+            healer.text(letter.encode_utf8(&mut letters), Vec::new(), &mut |heard| {
+                items.add(&heard);
+            });
+        }
+        assert_eq!(items.0, [text]);
+    }
+}
+
+#[test]
 fn what_is_too_long_to_hold_is_text() {
     let plan = plan(&HealFormat::ALL);
     let mut healer = Healer::new(&plan, 64);

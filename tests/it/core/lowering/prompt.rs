@@ -108,3 +108,39 @@ fn without_tools_nothing_is_told() {
     let chat = chat(&json!({"tools": []}), &prompted(""));
     assert_eq!(system(&chat), "Be kind.");
 }
+
+fn formatted(by: &str, format: &Value) -> Value {
+    let own = format!("response_format = \"{by}\"");
+    let profile = profile::resolve("generic", "", None, &own.parse().expect("a table"));
+    let request = json!({"model": "x", "instructions": "Be kind.", "input": [user("go")], "text": {"format": format}});
+    chat_with(&request, &profile.expect("a profile").1)
+}
+
+#[test]
+fn a_form_that_the_server_does_not_know_is_told_in_words() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let format =
+        json!({"type": "json_schema", "name": "n", "description": "A pet.", "schema": schema});
+    let chat = formatted("json_schema", &format);
+    assert_eq!(chat["response_format"]["json_schema"]["schema"], schema);
+    assert_eq!(system(&chat), "Be kind.");
+
+    let object = json!({"type": "json_object"});
+    for (by, field) in [("json_object", object.clone()), ("prompt", Value::Null)] {
+        let chat = formatted(by, &format);
+        assert_eq!(chat["response_format"], field, "{by}");
+        let told = system(&chat);
+        assert!(told.starts_with("Be kind.\n\n"), "{told}");
+        assert!(told.contains("A pet."), "{told}");
+        let line = told.lines().last().expect("a line");
+        assert_eq!(serde_json::from_str::<Value>(line).expect("JSON"), schema);
+    }
+    assert_eq!(system(&formatted("json_object", &object)), "Be kind.");
+    assert_eq!(formatted("json_object", &object)["response_format"], object);
+    assert!(system(&formatted("prompt", &object)).contains("one JSON object"));
+    assert_eq!(formatted("prompt", &object).get("response_format"), None);
+    assert_eq!(
+        system(&formatted("prompt", &json!({"type": "text"}))),
+        "Be kind."
+    );
+}
