@@ -2,21 +2,29 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::{self, Config, KeySource, Pattern, Show};
-use crate::engine::{self, Engine, Modality, ModelMetadata, Names, Route, Routes};
+use crate::engine::{
+    self, Engine, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
+};
+use crate::json::Edits;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
 use crate::server::{self, AcceptSettings, AppState};
 use crate::translate::{Limits, Thinking};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{
+    self, BreakerSettings, DialectSettings, ProxySetting, Strategy, Upstream, WireApi,
+};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +54,9 @@ pub enum StartError {
         /// The header's name.
         header: String,
     },
+    /// An upstream's file of certificates is unusable.
+    #[error("upstream `{0}`: the certificates of {1} cannot be read: {2}")]
+    Certificates(String, PathBuf, String),
     /// There is no key to seal with.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -114,7 +125,7 @@ impl App {
 /// # Errors
 /// See [`StartError`].
 pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError> {
-    let tls = upstream::build_tls()?;
+    let tls = upstream::build_tls(&[])?;
     config
         .upstreams
         .iter()
@@ -201,13 +212,27 @@ fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, Sta
     let (profile_name, profile) =
         profile::resolve(&entry.profile, host, entry.base_url.port(), &entry.dialect)
             .map_err(|error| StartError::Profile(entry.name.clone(), error))?;
+    // Where the host tells, or the user does, there is nothing to ask.
+    let asks = entry.profile == "auto" && !profile::has_host(host);
     Ok(upstream::Settings {
         name: entry.name.clone(),
         base_url: entry.base_url.clone(),
+        wire_api: match entry.wire_api {
+            config::WireApi::Chat => WireApi::Chat,
+            config::WireApi::Responses => WireApi::Responses,
+        },
         key: entry.key.clone(),
+        passthrough: entry.auth == config::Auth::Passthrough,
+        proxy: match &entry.proxy {
+            config::Proxy::Environment => ProxySetting::Environment,
+            config::Proxy::None => ProxySetting::None,
+            config::Proxy::Url(url) => ProxySetting::Url(url.clone()),
+        },
+        extra_roots: extra_roots(entry)?,
         headers,
         query: entry.query_params.clone(),
         max_retries: usize::try_from(entry.request_max_retries).unwrap_or(usize::MAX),
+        stream_retries: usize::try_from(entry.stream_max_retries).unwrap_or(usize::MAX),
         connect_timeout: entry.connect_timeout,
         first_byte_timeout: entry.first_byte_timeout,
         idle_timeout: entry.stream_idle_timeout,
@@ -215,46 +240,119 @@ fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, Sta
             event_bytes: entry.max_event_bytes,
             answer_bytes: entry.max_answer_bytes,
         },
-        profile,
-        profile_name,
+        max_concurrency: entry.max_concurrency,
+        queue: (entry.max_queue, entry.queue_timeout),
+        breaker: BreakerSettings {
+            failures: entry.breaker_failures,
+            pause: entry.breaker_pause,
+            max_pause: entry.breaker_max_pause,
+        },
+        edits: Edits {
+            drop: entry.drop_fields.clone(),
+            merge: as_json(&entry.extra_body),
+        },
+        dialect: DialectSettings {
+            name: profile_name,
+            profile,
+            ask: asks.then(|| entry.dialect.clone()),
+        },
     })
+}
+
+/// The certificates of `ca_file`.
+fn extra_roots(entry: &config::Upstream) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let Some(file) = &entry.ca_file else {
+        return Ok(Vec::new());
+    };
+    let bad = |error: String| StartError::Certificates(entry.name.clone(), file.clone(), error);
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| bad(error.to_string()))?;
+    let found: Result<Vec<_>, _> = found.collect();
+    let found = found.map_err(|error| bad(error.to_string()))?;
+    match found.is_empty() {
+        true => Err(bad("it holds no certificate".to_owned())),
+        false => Ok(found),
+    }
+}
+
+/// A table as JSON, if there is anything in it. The configuration was checked for what JSON lacks.
+fn as_json(table: &toml::Table) -> Vec<String> {
+    let json = serde_json::to_string(table).ok();
+    json.filter(|_| !table.is_empty()).into_iter().collect()
 }
 
 fn routes(config: &Config) -> Routes {
     let place = |name: &str| {
-        config
-            .upstreams
-            .iter()
-            .position(|upstream| upstream.name == name)
+        let mut upstreams = config.upstreams.iter();
+        upstreams.position(|upstream| upstream.name == name)
     };
-    let mut routes: Vec<Route> = config
-        .models
-        .iter()
-        .filter_map(|model| {
-            Some(Route {
-                names: match &model.name {
-                    Pattern::Exact(name) => Names::Exact(name.clone()),
-                    Pattern::Prefix(start) => Names::Prefix(start.clone()),
-                },
-                upstream: place(&model.upstream)?,
-                model: model.model.clone(),
-                effort: model.reasoning_effort.clone(),
-                metadata: metadata(model),
+    let targets = |targets: &[config::Target]| {
+        let targets = targets.iter().filter_map(|target| {
+            Some(Target {
+                upstream: place(&target.upstream)?,
+                model: target.model.clone(),
+                weight: target.weight,
             })
-        })
-        .collect();
+        });
+        targets.collect::<Vec<_>>()
+    };
+    let route = |model: &config::Model| Route {
+        names: match &model.name {
+            Pattern::Exact(name) => Names::Exact(name.clone()),
+            Pattern::Glob(glob) => Names::Glob(glob.clone()),
+        },
+        targets: targets(&model.targets),
+        strategy: strategy(model.strategy),
+        model: model.model.clone(),
+        overrides: overrides(&model.overrides),
+        metadata: metadata(model),
+    };
+    let mut routes: Vec<Route> = config.models.iter().map(route).collect();
     // All other names go to the default upstream as they are.
     routes.extend(place(&config.default_upstream).map(|upstream| Route {
-        names: Names::Prefix(String::new()),
-        upstream,
+        names: Names::Glob("*".to_owned()),
+        targets: vec![Target {
+            upstream,
+            model: None,
+            weight: 1,
+        }],
+        strategy: Strategy::default(),
         model: None,
-        effort: None,
+        overrides: Overrides::default(),
         metadata: ModelMetadata {
             apply_patch: true,
             ..ModelMetadata::default()
         },
     }));
-    Routes::new(routes)
+    let presets = config.presets.iter().map(|preset| {
+        let own = Preset {
+            targets: targets(&preset.targets),
+            strategy: preset.strategy.map(strategy),
+            model: preset.model.clone(),
+            max_output_tokens: preset.max_output_tokens,
+            overrides: overrides(&preset.overrides),
+        };
+        (preset.name.clone(), own)
+    });
+    Routes::new(routes, presets.collect())
+}
+
+fn strategy(strategy: config::Strategy) -> Strategy {
+    match strategy {
+        config::Strategy::Fallback => Strategy::Fallback,
+        config::Strategy::Weighted => Strategy::Weighted,
+        config::Strategy::LeastBusy => Strategy::LeastBusy,
+    }
+}
+
+fn overrides(overrides: &config::Overrides) -> Overrides {
+    Overrides {
+        effort: overrides.reasoning_effort.clone(),
+        temperature: overrides.temperature,
+        top_p: overrides.top_p,
+        presence_penalty: overrides.presence_penalty,
+        frequency_penalty: overrides.frequency_penalty,
+        extra_body: as_json(&overrides.extra_body),
+    }
 }
 
 fn metadata(model: &config::Model) -> ModelMetadata {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
 use crate::app::build_upstreams;
-use crate::config::{Config, KeySource, Pattern, Source};
+use crate::config::{Config, KeySource, Source, Target};
 use crate::upstream::{ModelInfo, Refusal, Upstream};
 
 /// The most models that are listed for one upstream.
@@ -66,7 +66,7 @@ fn print(
                 entry.name.clone()
             },
             entry.base_url.to_string(),
-            upstream.settings().profile_name.clone(),
+            upstream.settings().dialect.name.clone(),
             match (&entry.key_source, entry.key.is_some()) {
                 (KeySource::None, _) => "none".to_owned(),
                 (KeySource::Variable(name), true) => format!("${name}"),
@@ -128,12 +128,17 @@ fn entries(out: &mut impl Write, config: &Config) -> io::Result<()> {
     writeln!(out)?;
     let mut rows = vec![["NAME", "UPSTREAM", "MODEL THERE"].map(str::to_owned)];
     for model in &config.models {
-        let name = match &model.name {
-            Pattern::Exact(name) => name.clone(),
-            Pattern::Prefix(start) => format!("{start}*"),
+        let there = |target: &Target| {
+            let there = target.model.as_ref().or(model.model.as_ref());
+            there.map_or("the same", String::as_str).to_owned()
         };
-        let there = model.model.clone().unwrap_or_else(|| "the same".to_owned());
-        rows.push([name, model.upstream.clone(), there]);
+        for (n, target) in model.targets.iter().enumerate() {
+            let name = match n {
+                0 => model.name.to_string(),
+                _ => String::new(),
+            };
+            rows.push([name, target.upstream.clone(), there(target)]);
+        }
     }
     table(out, &rows)
 }

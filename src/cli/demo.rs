@@ -157,7 +157,7 @@ fn request(input: &[Value]) -> Value {
 
 /// Sends a request, shows its events as they come, and gives back the response at the end.
 async fn stream(base_url: &str, body: &Value, out: &mut io::Stdout) -> io::Result<Value> {
-    let tls = crate::upstream::build_tls().map_err(io::Error::other)?;
+    let tls = crate::upstream::build_tls(&[]).map_err(io::Error::other)?;
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .build()

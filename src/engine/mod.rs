@@ -1,6 +1,9 @@
 //! The life of one response: read the request, find its upstream, translate, ask, translate back.
 
+mod attempt;
 mod catalog;
+mod passed;
+mod recipe;
 mod route;
 mod run;
 mod stream;
@@ -11,19 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tracing::{Instrument, Span};
 
 pub use catalog::{CatalogEntry, Modality, ModelMetadata};
-pub use route::{Names, Route, Routes};
+pub use passed::Passed;
+pub use route::{Names, Overrides, Preset, Route, Routes, Target};
 pub use stream::ResponseStream;
 
 use crate::responses::response::{Echo, Head};
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::time::unix_now;
-use crate::translate::{
-    self, Ignore, LowerError, LoweringOptions, Note, Pipeline, Seal, Thinking, ToolMap, TurnContext,
-};
-use crate::upstream::{Refusal, Upstream};
+use crate::translate::{self, Ignore, Pipeline, Seal, Thinking, ToolMap, TurnContext};
+use crate::upstream::{Dialect, ModelHealth, Refusal, Upstream};
+use attempt::{Arrival, Arrived, Journey, Plan};
+use recipe::{Recipe, Stop};
+use route::Choice;
 use run::{Run, RunSettings, Source};
 use waiting::Waiting;
 
@@ -49,8 +55,30 @@ pub struct Engine {
     catalog: catalog::Cache,
 }
 
+/// What comes with a request beside its body.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The profile that it picks.
+    pub profile: Option<String>,
+    /// The client's own key, in the headers that it came in.
+    pub keys: HeaderMap,
+}
+
+/// How an upstream fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHealth {
+    /// Its name.
+    pub upstream: String,
+    /// Requests that are being answered.
+    pub in_flight: usize,
+    /// Its models of which there is anything to tell.
+    pub models: Vec<ModelHealth>,
+}
+
 /// An answer.
 pub enum Reply {
+    /// A stream of another server's events, as they come.
+    Passed(Box<Passed>),
     /// A stream of events.
     Stream(Box<ResponseStream>),
     /// A response object, as JSON.
@@ -59,9 +87,11 @@ pub enum Reply {
 
 /// A request on its way: everything of it that outlives its bytes.
 struct Prepared {
+    journey: Box<Journey>,
+    /// Who is asked first.
     upstream: Arc<Upstream>,
-    /// The body for the upstream.
-    chat: Bytes,
+    /// Its dialect.
+    dialect: Arc<Dialect>,
     context: TurnContext,
     stream: bool,
     logprobs: bool,
@@ -91,12 +121,23 @@ impl Engine {
         &self.upstreams
     }
 
+    /// How all upstreams fare.
+    #[must_use]
+    pub fn health(&self) -> Vec<UpstreamHealth> {
+        let health = |upstream: &Arc<Upstream>| UpstreamHealth {
+            upstream: upstream.settings().name.clone(),
+            in_flight: upstream.in_flight(),
+            models: upstream.health(),
+        };
+        self.upstreams.iter().map(health).collect()
+    }
+
     /// Answers a request. `id` is 32 hex digits that no other response has.
     ///
     /// # Errors
-    /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
-    pub async fn create(&self, body: Bytes, id: &str) -> Result<Reply, Refusal> {
-        let prepared = self.prepare(&body, id)?;
+    /// What is known before the answer begins: a request that is wrong, upstreams that all refuse.
+    pub async fn create(&self, body: Bytes, id: &str, caller: Caller) -> Result<Reply, Refusal> {
+        let prepared = self.prepare(&body, id, &caller)?;
         drop(body);
         if prepared.stream {
             Ok(self.stream(prepared).await?)
@@ -105,22 +146,26 @@ impl Engine {
         }
     }
 
-    /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
+    /// A stream begins as soon as an upstream has accepted, or has been thinking about it for a
     /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream. A quick
     /// refusal is an HTTP error even if it takes several tries.
-    async fn stream(&self, prepared: Prepared) -> Result<Reply, Refusal> {
-        let asked = prepared.chat.len();
-        let mut asking = prepared.upstream.chat(prepared.chat.clone(), true);
+    async fn stream(&self, mut prepared: Prepared) -> Result<Reply, Refusal> {
         let waiting = Waiting::new(&prepared);
-        let early = asking.answer_soon(self.settings.first_status_wait).await;
+        let journey = &mut prepared.journey;
+        let early = match journey.may_pass() {
+            // What is passed on begins with its own first event, so that none of ours may be before.
+            true => Some(journey.go().await),
+            false => journey.go_soon(self.settings.first_status_wait).await,
+        };
         waiting.over();
-        let source = match early {
-            Some(answer) => Source::Answer(answer?),
-            // What it logs belongs to this request, wherever it is waited for.
-            None => Source::Asking(Box::pin(asking.answer().instrument(Span::current()))),
+        let arrived = match early {
+            Some(Ok(Arrived::Passed(passed))) => return Ok(Reply::Passed(passed)),
+            Some(Ok(Arrived::Chat(arrival))) => Some(arrival),
+            Some(Err(refusal)) => return Err(refusal),
+            None => None,
         };
         let mut sink = translate::Bytes::default();
-        let run = self.run(prepared, source, asked, &mut sink);
+        let run = self.run(prepared, arrived, &mut sink);
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -128,13 +173,15 @@ impl Engine {
         ))))
     }
 
-    async fn whole(&self, prepared: Prepared) -> Result<Reply, Refusal> {
-        let asked = prepared.chat.len();
+    async fn whole(&self, mut prepared: Prepared) -> Result<Reply, Refusal> {
         let waiting = Waiting::new(&prepared);
-        let asking = prepared.upstream.chat(prepared.chat.clone(), false);
-        let answer = asking.answer().await;
+        let arrived = prepared.journey.go().await;
         waiting.over();
-        let mut run = self.run(prepared, Source::Answer(answer?), asked, &mut Ignore);
+        let arrival = match arrived? {
+            Arrived::Passed(passed) => return Ok(Reply::Whole(passed.into_document())),
+            Arrived::Chat(arrival) => arrival,
+        };
+        let mut run = self.run(prepared, Some(arrival), &mut Ignore);
         let outcome = std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await;
         if let Some(error) = outcome.failure() {
             return Err(Refusal::of_failure(error.clone()));
@@ -144,38 +191,51 @@ impl Engine {
         Ok(Reply::Whole(json))
     }
 
+    /// Begins a response. Without an arrival the upstreams are waited for by the run.
     fn run(
         &self,
         prepared: Prepared,
-        source: Source,
-        asked: usize,
+        arrival: Option<Box<Arrival>>,
         sink: &mut dyn translate::Sink,
     ) -> Run {
         let Prepared {
+            mut journey,
             upstream,
+            dialect,
             context,
             logprobs,
             stream,
-            ..
         } = prepared;
-        let settings = upstream.settings();
-        let run_settings = RunSettings {
-            upstream: Arc::clone(&upstream),
+        let limits = upstream.settings().limits;
+        let settings = RunSettings {
+            upstream,
+            stream,
+            logprobs,
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked,
+            asked: journey.asked(),
         };
-        let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
-        Run::new(pipeline, source, run_settings)
+        let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
+        journey.announced();
+        let Some(arrival) = arrival else {
+            let asking = async move {
+                let arrived = journey.go().await;
+                (journey, arrived)
+            };
+            // What it logs belongs to this request, wherever it is waited for.
+            let source = Source::Asking(Box::pin(asking.instrument(Span::current())));
+            return Run::new(pipeline, source, settings);
+        };
+        Run::answering(pipeline, journey, *arrival, settings)
     }
 
-    fn prepare(&self, body: &[u8], id: &str) -> Result<Prepared, Refusal> {
-        let prepare = |body: &[u8]| {
+    fn prepare(&self, body: &Bytes, id: &str, caller: &Caller) -> Result<Prepared, Refusal> {
+        let prepare = |body: &Bytes| {
             let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
-            self.prepare_request(request, id)
+            self.prepare_request(request, body, id, caller)
         };
         if let Some(mended) = CreateResponse::mend_surrogates(body) {
-            return prepare(&mended);
+            return prepare(&Bytes::from(mended));
         }
         prepare(body).or_else(|refusal| {
             let mended = match refusal.status {
@@ -183,28 +243,27 @@ impl Engine {
                 _ => None,
             };
             // Where mending does not help, the first complaint is the one to tell.
-            mended.and_then(|body| prepare(&body).ok()).ok_or(refusal)
+            let again = mended.and_then(|body| prepare(&Bytes::from(body)).ok());
+            again.ok_or(refusal)
         })
     }
 
+    /// `body` is what `request` was read from.
     fn prepare_request(
         &self,
-        mut request: CreateResponse<'_>,
+        request: CreateResponse<'_>,
+        body: &Bytes,
         id: &str,
+        caller: &Caller,
     ) -> Result<Prepared, Refusal> {
-        refuse_unsupported(&request)?;
         let model = request.model.clone().ok_or_else(no_model)?;
-        let (route, upstream) = self.find(&model).ok_or_else(|| unknown_model(&model))?;
+        let choice = self.routes.choose(&model, caller.profile.as_deref())?;
         let head = Head {
             id: format!("resp_{id}"),
             created_at: unix_now(),
             model: model.to_string(),
             echo: Echo::new(&request),
         };
-        // Not before the echo, which tells what the client said.
-        request.max_output_tokens = request
-            .max_output_tokens
-            .or(route.metadata.max_output_tokens);
         let thinking = self
             .settings
             .thinking
@@ -212,64 +271,47 @@ impl Engine {
         let seals = request.includes("reasoning.encrypted_content");
         let logprobs = request.includes("message.output_text.logprobs");
         let stream = request.stream.unwrap_or(false);
-        let options = LoweringOptions {
-            profile: &upstream.settings().profile,
-            model: route.model.as_deref().unwrap_or(&model),
-            effort: route.effort.as_deref(),
-            seal: &*self.seal,
+        let recipe = Recipe {
+            id: id.to_owned(),
+            overrides: choice.overrides(),
+            max_output_tokens: choice.max_output_tokens(),
+            seal: Arc::clone(&self.seal),
+            caller: caller.keys.clone(),
+            stream,
         };
-        let (chat, tools, notes) = lower(request, &options)?;
-        log_lowered(&head, upstream, &chat, &notes);
+        let plan = Plan {
+            stops: self.stops(&choice),
+            strategy: choice.strategy(),
+            sticky: request.prompt_cache_key.as_deref().map(str::to_owned),
+        };
+        let journey = Journey::begin(recipe, plan, request, body)?;
+        let (upstream, dialect) = journey.first();
         let context = TurnContext {
             head,
-            tools,
+            tools: ToolMap::default(),
             thinking,
             seal: seals.then(|| Arc::clone(&self.seal)),
         };
         Ok(Prepared {
-            upstream: Arc::clone(upstream),
-            chat,
+            journey: Box::new(journey),
+            upstream,
+            dialect,
             context,
             stream,
             logprobs,
         })
     }
 
-    fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
-        let route = self.routes.find(model)?;
-        Some((route, self.upstreams.get(route.upstream)?))
+    fn stops(&self, choice: &Choice<'_>) -> Vec<Stop> {
+        let stops = choice.targets().iter().filter_map(|target| {
+            Some(Stop {
+                upstream: Arc::clone(self.upstreams.get(target.upstream)?),
+                model: choice.model(target).to_owned(),
+                weight: target.weight,
+            })
+        });
+        stops.collect()
     }
-}
-
-fn log_lowered(head: &Head, upstream: &Upstream, chat: &Bytes, notes: &[Note]) {
-    let upstream = &upstream.settings().name;
-    for note in notes {
-        tracing::info!(response.id = %head.id, upstream = %upstream, "{note}");
-    }
-    tracing::debug!(
-        response.id = %head.id,
-        upstream = %upstream,
-        bytes = chat.len(),
-        "request translated"
-    );
-}
-
-/// Translates, and writes the body for the upstream.
-fn lower<'a>(
-    request: CreateResponse<'a>,
-    options: &LoweringOptions<'a>,
-) -> Result<(Bytes, ToolMap, Vec<Note>), Refusal> {
-    let lowered = translate::lower(request, options).map_err(|error| match error {
-        LowerError::Invalid(error) => Refusal::bad_request(error),
-        LowerError::ItemNotFound(error) => Refusal::new(404, error),
-    })?;
-    let chat = serde_json::to_vec(&lowered.chat).map_err(|error| {
-        Refusal::new(
-            500,
-            ErrorObject::server(format!("the chat request cannot be written: {error}")),
-        )
-    })?;
-    Ok((Bytes::from(chat), lowered.tools, lowered.notes))
 }
 
 /// Shown as a summary if one is asked for, which clients do that show thinking to people.
@@ -326,13 +368,4 @@ fn no_model() -> Refusal {
         .with_param("model")
         .with_code("missing_required_parameter");
     Refusal::bad_request(error)
-}
-
-fn unknown_model(model: &str) -> Refusal {
-    let message =
-        format!("The model `{model}` does not exist: no entry of the configuration has it.");
-    let error = ErrorObject::invalid(message)
-        .with_param("model")
-        .with_code("model_not_found");
-    Refusal::new(404, error)
 }

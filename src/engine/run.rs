@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use tokio::time::Sleep;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
+use super::attempt::{Arrival, Arrived, Journey};
 use super::tell::Telling;
 use crate::responses::ErrorObject;
 use crate::time::{Instant, unix_now};
 use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink, fault};
-use crate::upstream::{self, Refusal, Upstream, millis};
+use crate::upstream::{self, Answer, Refusal, Trial, Upstream, millis};
 
 /// How long token counts are awaited once all else was said.
 const COUNTS_WAIT: Duration = Duration::from_secs(5);
@@ -25,17 +26,20 @@ const END_WAIT: Duration = Duration::from_millis(300);
 
 /// Where the answer comes from.
 pub(super) enum Source {
-    /// The upstream has the request and has not answered.
-    Asking(Pin<Box<dyn Future<Output = Result<reqwest::Body, Refusal>> + Send>>),
+    /// An upstream has the request and has not answered.
+    Asking(Pin<Box<dyn Future<Output = (Box<Journey>, Result<Arrived, Refusal>)> + Send>>),
     /// It answers.
-    Answer(reqwest::Body),
+    Answer(Answer),
 }
 
 /// What a run is told of its surroundings.
-#[derive(Debug)]
 pub(super) struct RunSettings {
-    /// Who answers.
+    /// Who answers, as far as is known.
     pub(super) upstream: Arc<Upstream>,
+    /// Whether the client hears of the answer as it comes.
+    pub(super) stream: bool,
+    /// Whether the client wants to know how probable each token was.
+    pub(super) logprobs: bool,
     /// The model as the client named it, for the log.
     pub(super) model: String,
     /// How long the client may hear nothing.
@@ -49,6 +53,10 @@ pub(super) struct Run {
     pipeline: Option<Pipeline>,
     source: Source,
     settings: RunSettings,
+    /// The way to other upstreams, as long as this one's answer can still be forgotten.
+    journey: Option<Box<Journey>>,
+    /// To be told how it ends.
+    trial: Option<Trial>,
     /// When something last came from the upstream.
     heard: Instant,
     /// When something last went to the client.
@@ -84,6 +92,8 @@ impl Run {
             pipeline: Some(pipeline),
             source,
             settings,
+            journey: None,
+            trial: None,
             heard: now,
             told: now,
             alarm: Box::pin(tokio::time::sleep_until(now + first)),
@@ -92,6 +102,78 @@ impl Run {
             first: None,
             span: Span::current(),
         }
+    }
+
+    /// A run of an upstream that has begun to answer; `journey` leads on to others.
+    pub(super) fn answering(
+        pipeline: Pipeline,
+        journey: Box<Journey>,
+        arrival: Arrival,
+        settings: RunSettings,
+    ) -> Self {
+        let nothing = std::future::pending::<(Box<Journey>, Result<Arrived, Refusal>)>();
+        let mut run = Self::new(pipeline, Source::Asking(Box::pin(nothing)), settings);
+        run.adopt(journey, arrival);
+        run
+    }
+
+    /// An upstream begins to answer; `journey` leads on to others.
+    pub(super) fn adopt(&mut self, journey: Box<Journey>, arrival: Arrival) {
+        let Arrival {
+            answer,
+            upstream,
+            dialect,
+            tools,
+            trial,
+            asked,
+        } = arrival;
+        if let Some(pipeline) = &mut self.pipeline {
+            let limits = upstream.settings().limits;
+            pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
+        }
+        self.settings.upstream = upstream;
+        self.settings.asked = asked;
+        self.source = Source::Answer(answer);
+        self.journey = Some(journey);
+        self.trial = Some(trial);
+        self.heard = Instant::now();
+        self.finished = None;
+        self.first = None;
+        let silent = self.heard + self.upstream().idle_timeout;
+        if silent < self.alarm.deadline() {
+            self.alarm.as_mut().reset(silent);
+        }
+    }
+
+    /// Leaves an answer that failed for another one, if the client has heard nothing of it.
+    fn go_on(&mut self, refusal: Refusal) -> bool {
+        let unheard =
+            !self.settings.stream || self.pipeline.as_ref().is_none_or(Pipeline::is_blank);
+        let Some(journey) = &self.journey else {
+            return false;
+        };
+        if !unheard || !journey.may_go_on(&refusal) {
+            return false;
+        }
+        let Some(mut journey) = self.journey.take() else {
+            return false;
+        };
+        tracing::warn!(
+            parent: &self.span,
+            upstream = %self.upstream().name,
+            error = %refusal.error.message,
+            "the answer broke off before anything of it was told: asking again"
+        );
+        if let Some(trial) = self.trial.take() {
+            trial.failed(&refusal);
+        }
+        let asking = async move {
+            let arrived = journey.go_on(refusal).await;
+            (journey, arrived)
+        };
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.finished = None;
+        true
     }
 
     /// Reads to the end.
@@ -116,7 +198,10 @@ impl Run {
         }
         match self.poll_source(cx) {
             Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(self.take(&bytes, sink)),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(self.end(Some(error), sink)),
+            Poll::Ready(Some(Err(error))) => {
+                let broke = Refusal::of_break(error);
+                return Poll::Ready(self.end(Some(broke), sink));
+            }
             Poll::Ready(None) => return Poll::Ready(self.end(None, sink)),
             Poll::Pending => {}
         }
@@ -131,11 +216,14 @@ impl Run {
         loop {
             match &mut self.source {
                 Source::Asking(answer) => match ready!(answer.as_mut().poll(cx)) {
-                    Ok(body) => {
-                        self.source = Source::Answer(body);
-                        self.heard = Instant::now();
+                    (journey, Ok(Arrived::Chat(arrival))) => self.adopt(journey, *arrival),
+                    (_, Err(refusal)) => return Poll::Ready(Some(Err(late(refusal)))),
+                    // Not asked any more once a stream has begun.
+                    (_, Ok(Arrived::Passed(_))) => {
+                        let error =
+                            ErrorObject::server("the upstream answered in another language");
+                        return Poll::Ready(Some(Err(error)));
                     }
-                    Err(refusal) => return Poll::Ready(Some(Err(late(refusal)))),
                 },
                 Source::Answer(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                     Some(Ok(frame)) => {
@@ -172,6 +260,15 @@ impl Run {
         // Comments, and what is gathered or hidden, are nothing to the client.
         if told {
             self.told = now;
+        }
+        if self.journey.is_some() && !pipeline.is_blank() {
+            if let Some(trial) = &mut self.trial {
+                trial.answers();
+            }
+            if self.settings.stream {
+                // What was told cannot be taken back.
+                self.journey = None;
+            }
         }
         match progress {
             Progress::More => Step::Read,
@@ -226,7 +323,12 @@ impl Run {
                 self.upstream().name,
                 self.upstream().idle_timeout.as_secs_f64()
             );
-            return self.end(Some(ErrorObject::server(message)), sink);
+            // Who is silent once is likely to be silent again, and this took long enough.
+            let silent = Refusal {
+                passing: false,
+                ..Refusal::of_break(ErrorObject::server(message))
+            };
+            return self.end(Some(silent), sink);
         }
         let interval = self.settings.keepalive_interval;
         if let Some(interval) = interval
@@ -248,16 +350,35 @@ impl Run {
         Step::Read
     }
 
-    fn end(&mut self, cause: Option<ErrorObject>, sink: &mut dyn Sink) -> Step {
+    fn end(&mut self, cause: Option<Refusal>, sink: &mut dyn Sink) -> Step {
+        let Some(pipeline) = &mut self.pipeline else {
+            return Step::Read;
+        };
+        let wrong = pipeline.close(&mut Telling::new(&mut *sink, &self.settings.upstream));
+        if let Some(error) = &wrong
+            && self.go_on(cause.clone().unwrap_or_else(|| failure(error)))
+        {
+            return Step::Read;
+        }
         let Some(pipeline) = self.pipeline.take() else {
             return Step::Read;
         };
+        self.journey = None;
         let upstream = &self.settings.upstream;
+        let broke = cause.clone();
+        let cause = cause.map(|refusal| refusal.error);
         let mut sink = Telling::new(sink, upstream);
         let (mut outcome, estimated) =
             pipeline.finish(cause, unix_now(), self.settings.asked, &mut sink);
         if let Ending::Failed(error) = &mut outcome.ending {
             *error = upstream.without_secrets(error.clone());
+        }
+        match (self.trial.take(), outcome.failure()) {
+            (Some(trial), Some(error)) => {
+                trial.failed(&broke.unwrap_or_else(|| failure(error)));
+            }
+            (Some(trial), None) => trial.succeeded(),
+            (None, _) => {}
         }
         self.log(&outcome, estimated);
         Step::Over(Box::new(outcome))
@@ -320,6 +441,13 @@ impl Drop for Run {
             );
         }
     }
+}
+
+/// What an answer's failure says about its upstream.
+fn failure(error: &ErrorObject) -> Refusal {
+    let refusal = Refusal::of_failure(error.clone());
+    let passing = refusal.fault.moves_on() && refusal.status != 404;
+    Refusal { passing, ..refusal }
 }
 
 /// A refusal that came after the stream had begun.

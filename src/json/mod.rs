@@ -7,6 +7,7 @@
 //! brings the schema of a tool to the subset that model servers accept. Everything is pure, total
 //! and bounded in depth, since the input comes from models and strangers.
 
+mod edit;
 pub mod lenient;
 pub mod partial;
 mod repair;
@@ -16,6 +17,7 @@ mod text_or;
 pub mod tree;
 mod unescape;
 
+pub use edit::{Edits, Object};
 pub use partial::{FieldDecoder, Finish};
 pub use repair::{lossy, repair, string_lossy};
 pub use text::Text;

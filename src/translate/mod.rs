@@ -16,6 +16,7 @@
 
 mod carry;
 mod details;
+mod dialect;
 mod event;
 pub mod fault;
 mod format;

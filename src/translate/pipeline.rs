@@ -3,6 +3,7 @@
 use super::normalize::Normalizer;
 use super::reader::Reader;
 use super::sink::Sink;
+use super::tools::ToolMap;
 use super::turn::{End, Ending, Outcome, Turn, TurnContext};
 use crate::profile::Profile;
 use crate::responses::{ErrorObject, Usage};
@@ -136,6 +137,40 @@ impl Pipeline {
         }
     }
 
+    /// Takes what is still held back, as no more bytes come. Returns what is wrong with the answer,
+    /// if it is no whole one; then another upstream may be asked, as long as the client has not heard
+    /// anything.
+    pub fn close(&mut self, sink: &mut dyn Sink) -> Option<ErrorObject> {
+        let (reader, turn) = (&mut self.reader, &mut self.turn);
+        match std::mem::replace(&mut self.framing, Framing::Unknown(Vec::new())) {
+            Framing::Unknown(_) => {}
+            Framing::Events(mut decoder) => decoder.finish(|data| reader.data(data, turn, sink)),
+            Framing::Document(document) => reader.document(&document, turn, sink),
+        }
+        reader.failure()
+    }
+
+    /// Whether the client has heard of nothing but the response itself.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.turn.is_blank()
+    }
+
+    /// Forgets what came: another answer begins, in another dialect perhaps. Nobody may have heard
+    /// of the first one: see [`Self::is_blank`].
+    pub fn begin_again(
+        &mut self,
+        tools: ToolMap,
+        profile: &Profile,
+        logprobs: bool,
+        limits: Limits,
+    ) {
+        self.framing = Framing::Unknown(Vec::new());
+        self.reader = Reader::new(Normalizer::new(profile, logprobs));
+        self.turn.begin_again(tools);
+        self.limits = limits;
+    }
+
     /// Says that all is well.
     pub fn keepalive(&mut self, sink: &mut dyn Sink) {
         self.turn.keepalive(sink);
@@ -163,12 +198,8 @@ impl Pipeline {
         asked: usize,
         sink: &mut dyn Sink,
     ) -> (Outcome, bool) {
+        self.close(sink);
         let (reader, turn) = (&mut self.reader, &mut self.turn);
-        match &mut self.framing {
-            Framing::Unknown(_) => {}
-            Framing::Events(decoder) => decoder.finish(|data| reader.data(data, turn, sink)),
-            Framing::Document(document) => reader.document(document, turn, sink),
-        }
         reader.close(cause, turn, sink);
         let end = reader.end();
         let told = reader.normalizer().usage();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::carry::Seal;
+use super::dialect;
 use super::format;
 use super::input::Conversation;
 use super::note::Note;
@@ -10,7 +11,7 @@ use super::tools::{Lowering, ToolMap};
 use crate::chat::ChatRequest;
 use crate::chat::request::StreamOptions;
 use crate::json::{Text, TextOr};
-use crate::profile::{Drop, Effort, Keep, MaxTokensField, Profile, StreamUsage};
+use crate::profile::{Drop, Effort, Keep, MaxTokensField, Profile, StreamUsage, ThinkingSwitch};
 use crate::responses::content::Part;
 use crate::responses::input::{InputItem, Role};
 use crate::responses::{CreateResponse, ErrorObject};
@@ -109,6 +110,12 @@ pub fn lower<'a>(
     chat.response_format = format::response_format(&request)?;
     sampling(&request, options.profile, &mut chat);
     extras(&request, options, &mut chat, &mut notes);
+    let asked = request
+        .reasoning
+        .as_ref()
+        .and_then(|reasoning| reasoning.effort.as_deref());
+    let effort = options.effort.or(asked);
+    dialect::apply(&mut chat, options.profile, effort, &mut notes);
     Ok(Lowered { chat, tools, notes })
 }
 
@@ -268,6 +275,10 @@ fn effort<'a>(
     };
     let effort = options.effort.map(Cow::Borrowed).or_else(asked)?;
     if options.profile.effort == Effort::Drop || effort.is_empty() {
+        if options.profile.thinking_switch != ThinkingSwitch::Unsaid {
+            // It is said by the switch.
+            return None;
+        }
         notes.push(Note::FieldLeftOut("reasoning.effort"));
         return None;
     }

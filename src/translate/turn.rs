@@ -162,6 +162,28 @@ impl Turn {
         &self.context.head.id
     }
 
+    /// Whether the client has heard of nothing but the response itself.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.items == 0
+    }
+
+    /// Forgets what was said: another upstream begins from the start. `tools` are as that one knows
+    /// them. What the client has heard cannot be taken back, so there must be none of it.
+    pub fn begin_again(&mut self, tools: ToolMap) {
+        self.context.tools = tools;
+        self.items = 0;
+        self.open = Open::Nothing;
+        self.calls.clear();
+        self.call_ids.clear();
+        self.output.clear();
+        self.blank.clear();
+        self.blank_logprobs.clear();
+        self.annotations.clear();
+        self.carried = Carried::default();
+        self.written = 0;
+    }
+
     /// Bytes of text, thinking and arguments so far.
     #[must_use]
     pub fn written(&self) -> usize {

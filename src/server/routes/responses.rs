@@ -2,11 +2,11 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use crate::engine::Reply;
+use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
@@ -26,15 +26,17 @@ pub(in crate::server) async fn create(
             ..Refusal::new(503, error)
         }));
     }
+    let caller = caller(request.headers())?;
     let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
     let id = new_id();
     let reply = state
         .engine
-        .create(body, &id)
+        .create(body, &id, caller)
         .await
         .inspect_err(|refusal| log(&id, refusal))?;
     Ok(match reply {
         Reply::Stream(stream) => event_stream(Body::new(stream)),
+        Reply::Passed(stream) => event_stream(Body::new(stream)),
         Reply::Whole(json) => {
             let mut response = json.into_response();
             response
@@ -62,6 +64,30 @@ pub(in crate::server) async fn upgrade(headers: HeaderMap) -> Failure {
     }
     let error = ErrorObject::invalid("Not allowed to GET on /v1/responses");
     Failure(Refusal::new(405, error.with_code("method_not_supported")))
+}
+
+/// What of the request's headers counts. All others are for this server, and go nowhere.
+fn caller(headers: &HeaderMap) -> Result<Caller, Failure> {
+    const PROFILE: &str = "x-antiphon-profile";
+    let profile = match headers.get(PROFILE).map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(name)) if name.trim().is_empty() => None,
+        Some(Ok(name)) => Some(name.trim().to_owned()),
+        Some(Err(_)) => {
+            let error = ErrorObject::invalid(format!("The header '{PROFILE}' is not a name."));
+            let error = error.with_param("model").with_code("profile_not_found");
+            return Err(Failure(Refusal::bad_request(error)));
+        }
+    };
+    let mut keys = HeaderMap::new();
+    for name in [AUTHORIZATION, HeaderName::from_static("api-key")] {
+        if let Some(value) = headers.get(&name) {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            keys.insert(name, value);
+        }
+    }
+    Ok(Caller { profile, keys })
 }
 
 fn event_stream(body: Body) -> Response {

@@ -17,6 +17,7 @@ mod secrets;
 #[cfg(unix)]
 mod shutdown;
 mod streams;
+mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -32,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &["responses", "sse", "time", "translate", "upstream"],
+        &["json", "responses", "sse", "time", "translate", "upstream"],
     ),
     (
         "server",
@@ -43,6 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "config",
             "engine",
+            "json",
             "profile",
             "seal",
             "server",
