@@ -344,7 +344,10 @@ impl Seen {
         };
         self.sequence = self.sequence.max(sequence.unwrap_or_default());
         let Some(response) = response else { return };
-        self.id = response.id.map(|id| id.to_string()).or(self.id.take());
+        self.id = response
+            .id
+            .map(|id| id.to_string())
+            .or_else(|| self.id.take());
         let status = response.status.as_deref();
         let over = ["completed", "failed", "incomplete", "cancelled"];
         if let Some(status) = status.filter(|status| is_response || over.contains(status)) {

@@ -24,10 +24,13 @@ const COUNTS_WAIT: Duration = Duration::from_secs(5);
 /// neither.
 const END_WAIT: Duration = Duration::from_millis(300);
 
+/// The way to an upstream that answers, and on from there.
+type Travel = Pin<Box<dyn Future<Output = (Box<Journey>, Result<Arrived, Refusal>)> + Send>>;
+
 /// Where the answer comes from.
 pub(super) enum Source {
     /// An upstream has the request and has not answered.
-    Asking(Pin<Box<dyn Future<Output = (Box<Journey>, Result<Arrived, Refusal>)> + Send>>),
+    Asking(Travel),
     /// It answers.
     Answer(Answer),
 }

@@ -13,6 +13,7 @@ mod pace;
 mod refusals;
 mod requests;
 mod responses;
+mod routes;
 mod secrets;
 #[cfg(unix)]
 mod shutdown;
