@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("codex", &[]),
     ("config", &[]),
     ("shutdown", &[]),
+    ("reload", &[]),
     ("responses", &["json"]),
     ("chat", &["json"]),
     (
@@ -60,6 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "demo",
             "log",
             "profile",
+            "reload",
             "responses",
             "show",
             "shutdown",
