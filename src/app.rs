@@ -1,30 +1,24 @@
-//! The program out of its configuration: upstreams, routes, key, engine, listener.
+//! The program out of its configuration: upstreams, routes, key, engine, listener; and what becomes of
+//! it when the configuration changes.
+
+mod build;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
-use crate::config::{self, Config, KeySource, Pattern, Show};
-use crate::engine::{
-    self, Engine, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
-};
-use crate::json::Edits;
+use crate::config::{Config, ConfigError};
+use crate::engine::Engine;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
-use crate::server::{self, AcceptSettings, AppState};
-use crate::translate::{Limits, Thinking};
-use crate::upstream::{
-    self, BreakerSettings, DialectSettings, ProxySetting, Strategy, Upstream, WireApi,
-};
+use crate::server::{self, AcceptSettings, AppState, Live};
+use crate::upstream;
+use build::{build_engine, sealing_key};
+pub use build::{build_upstreams, check_dialect};
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +62,15 @@ pub struct App {
     address: SocketAddr,
     state: AppState,
     accept: AcceptSettings,
+    reloader: Arc<Reloader>,
+}
+
+/// Puts another configuration in the place of the one that is served.
+pub struct Reloader {
+    state: AppState,
+    key: Arc<SealingKey>,
+    /// What is served now.
+    config: Mutex<Config>,
 }
 
 impl App {
@@ -76,7 +79,8 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let engine = Arc::new(build_engine(config)?);
+        let key = Arc::new(sealing_key(config)?);
+        let engine = build_engine(config, Arc::clone(&key), None)?;
         let server = &config.server;
         let listen = |error| StartError::Listen {
             address: server.listen,
@@ -84,12 +88,12 @@ impl App {
         };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState {
-            engine,
-            max_body_bytes: server.max_body_bytes,
-            body_timeout: server.body_timeout,
-            draining: CancellationToken::new(),
-        };
+        let state = AppState::new(live(config, engine), CancellationToken::new());
+        let reloader = Arc::new(Reloader {
+            state: state.clone(),
+            key,
+            config: Mutex::new(config.clone()),
+        });
         let accept = AcceptSettings {
             max_connections: server.max_connections,
             header_timeout: server.header_timeout,
@@ -100,7 +104,14 @@ impl App {
             address,
             state,
             accept,
+            reloader,
         })
+    }
+
+    /// What puts another configuration in place while this serves.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
     }
 
     /// Where it listens.
@@ -120,257 +131,90 @@ impl App {
     }
 }
 
-/// Builds all upstreams.
-///
-/// # Errors
-/// See [`StartError`].
-pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError> {
-    let tls = upstream::build_tls(&[])?;
-    config
-        .upstreams
-        .iter()
-        .map(|entry| {
-            Ok(Arc::new(Upstream::new(
-                upstream_settings(entry)?,
-                tls.clone(),
-            )?))
-        })
-        .collect()
-}
-
-/// Whether an upstream's profile and its overrides are right, in words if not.
-///
-/// # Errors
-/// What is wrong.
-pub fn check_dialect(name: &str, url: &Url, overrides: &toml::Table) -> Result<(), String> {
-    let host = url.host_str().unwrap_or_default();
-    profile::resolve(name, host, url.port(), overrides)
-        .map(|_| ())
-        .map_err(|error| error.to_string())
-}
-
-fn build_engine(config: &Config) -> Result<Engine, StartError> {
-    let settings = engine::Settings {
-        thinking: match config.reasoning.show {
-            Show::Auto => None,
-            Show::Summary => Some(Thinking::Summary),
-            Show::Content => Some(Thinking::Content),
-            Show::Hidden => Some(Thinking::Hidden),
-        },
-        first_status_wait: config.server.first_status_wait,
-        keepalive_interval: config.server.keepalive_interval,
-        done_sentinel: config.server.done_sentinel,
-    };
-    let key = Arc::new(sealing_key(config)?);
-    Ok(Engine::new(
-        settings,
-        build_upstreams(config)?,
-        routes(config),
-        key,
-    ))
-}
-
-/// The key in its file. Where the default file cannot be made (a read-only root), thinking that was
-/// sealed before a restart is lost after it, which is no reason not to start.
-fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
-    let Some(path) = &config.reasoning.seal_key_file else {
-        tracing::warn!(
-            "no folder to keep the sealing key in: sealed thinking opens until the next restart"
-        );
-        return Ok(SealingKey::ephemeral()?);
-    };
-    match SealingKey::from_file(path) {
-        Ok(key) => Ok(key),
-        Err(error @ SealError::File { .. }) => {
-            tracing::warn!(%error, "sealed thinking opens until the next restart only");
-            Ok(SealingKey::ephemeral()?)
+impl Reloader {
+    /// Serves this configuration from now on. Requests that run end under the old one. What is wrong
+    /// with it is logged, and changes nothing.
+    pub fn apply(&self, config: Result<Config, ConfigError>) {
+        let new = match config {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "the configuration is wrong: the old one stays");
+                return;
+            }
+        };
+        let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if format!("{:?}", *old) == format!("{new:?}") && has_same_upstreams(&old, &new) {
+            tracing::debug!("nothing has changed in the configuration");
+            return;
         }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, StartError> {
-    for variable in &entry.missing_variables {
-        let what = match &entry.key_source {
-            KeySource::Variable(name) if name == variable => "no key is sent",
-            _ => "its header is not sent",
+        let before = self.state.live();
+        let engine = build_engine(&new, Arc::clone(&self.key), Some((&old, &before.engine)));
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be applied: the old one stays");
+                return;
+            }
         };
-        tracing::warn!(upstream = %entry.name, %variable, "the variable is not set: {what}");
-    }
-    let mut headers = HeaderMap::new();
-    for (name, value) in &entry.http_headers {
-        let bad = || StartError::Header {
-            upstream: entry.name.clone(),
-            header: name.clone(),
-        };
-        let key = HeaderName::try_from(name).map_err(|_| bad())?;
-        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        headers.insert(key, value);
-    }
-    let host = entry.base_url.host_str().unwrap_or_default();
-    let (profile_name, profile) =
-        profile::resolve(&entry.profile, host, entry.base_url.port(), &entry.dialect)
-            .map_err(|error| StartError::Profile(entry.name.clone(), error))?;
-    // Where the host tells, or the user does, there is nothing to ask.
-    let asks = entry.profile == "auto" && !profile::has_host(host);
-    Ok(upstream::Settings {
-        name: entry.name.clone(),
-        base_url: entry.base_url.clone(),
-        wire_api: match entry.wire_api {
-            config::WireApi::Chat => WireApi::Chat,
-            config::WireApi::Responses => WireApi::Responses,
-        },
-        key: entry.key.clone(),
-        passthrough: entry.auth == config::Auth::Passthrough,
-        proxy: match &entry.proxy {
-            config::Proxy::Environment => ProxySetting::Environment,
-            config::Proxy::None => ProxySetting::None,
-            config::Proxy::Url(url) => ProxySetting::Url(url.clone()),
-        },
-        extra_roots: extra_roots(entry)?,
-        headers,
-        query: entry.query_params.clone(),
-        max_retries: usize::try_from(entry.request_max_retries).unwrap_or(usize::MAX),
-        stream_retries: usize::try_from(entry.stream_max_retries).unwrap_or(usize::MAX),
-        connect_timeout: entry.connect_timeout,
-        first_byte_timeout: entry.first_byte_timeout,
-        idle_timeout: entry.stream_idle_timeout,
-        limits: Limits {
-            event_bytes: entry.max_event_bytes,
-            answer_bytes: entry.max_answer_bytes,
-        },
-        max_concurrency: entry.max_concurrency,
-        queue: (entry.max_queue, entry.queue_timeout),
-        breaker: BreakerSettings {
-            failures: entry.breaker_failures,
-            pause: entry.breaker_pause,
-            max_pause: entry.breaker_max_pause,
-        },
-        edits: Edits {
-            drop: entry.drop_fields.clone(),
-            merge: as_json(&entry.extra_body),
-        },
-        dialect: DialectSettings {
-            name: profile_name,
-            profile,
-            ask: asks.then(|| entry.dialect.clone()),
-        },
-    })
-}
-
-/// The certificates of `ca_file`.
-fn extra_roots(entry: &config::Upstream) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let Some(file) = &entry.ca_file else {
-        return Ok(Vec::new());
-    };
-    let bad = |error: String| StartError::Certificates(entry.name.clone(), file.clone(), error);
-    let found = CertificateDer::pem_file_iter(file).map_err(|error| bad(error.to_string()))?;
-    let found: Result<Vec<_>, _> = found.collect();
-    let found = found.map_err(|error| bad(error.to_string()))?;
-    match found.is_empty() {
-        true => Err(bad("it holds no certificate".to_owned())),
-        false => Ok(found),
-    }
-}
-
-/// A table as JSON, if there is anything in it. The configuration was checked for what JSON lacks.
-fn as_json(table: &toml::Table) -> Vec<String> {
-    let json = serde_json::to_string(table).ok();
-    json.filter(|_| !table.is_empty()).into_iter().collect()
-}
-
-fn routes(config: &Config) -> Routes {
-    let place = |name: &str| {
-        let mut upstreams = config.upstreams.iter();
-        upstreams.position(|upstream| upstream.name == name)
-    };
-    let targets = |targets: &[config::Target]| {
-        let targets = targets.iter().filter_map(|target| {
-            Some(Target {
-                upstream: place(&target.upstream)?,
-                model: target.model.clone(),
-                weight: target.weight,
-            })
+        let late = needs_restart(&old, &new);
+        if !late.is_empty() {
+            tracing::warn!(settings = %late.join(", "), "settings that only a restart applies have changed");
+        }
+        let kept = engine.upstreams().iter().filter(|upstream| {
+            let mut known = before.engine.upstreams().iter();
+            known.any(|known| Arc::ptr_eq(known, upstream))
         });
-        targets.collect::<Vec<_>>()
-    };
-    let route = |model: &config::Model| Route {
-        names: match &model.name {
-            Pattern::Exact(name) => Names::Exact(name.clone()),
-            Pattern::Glob(glob) => Names::Glob(glob.clone()),
-        },
-        targets: targets(&model.targets),
-        strategy: strategy(model.strategy),
-        model: model.model.clone(),
-        overrides: overrides(&model.overrides),
-        metadata: metadata(model),
-    };
-    let mut routes: Vec<Route> = config.models.iter().map(route).collect();
-    // All other names go to the default upstream as they are.
-    routes.extend(place(&config.default_upstream).map(|upstream| Route {
-        names: Names::Glob("*".to_owned()),
-        targets: vec![Target {
-            upstream,
-            model: None,
-            weight: 1,
-        }],
-        strategy: Strategy::default(),
-        model: None,
-        overrides: Overrides::default(),
-        metadata: ModelMetadata {
-            apply_patch: true,
-            ..ModelMetadata::default()
-        },
-    }));
-    let presets = config.presets.iter().map(|preset| {
-        let own = Preset {
-            targets: targets(&preset.targets),
-            strategy: preset.strategy.map(strategy),
-            model: preset.model.clone(),
-            max_output_tokens: preset.max_output_tokens,
-            overrides: overrides(&preset.overrides),
-        };
-        (preset.name.clone(), own)
-    });
-    Routes::new(routes, presets.collect())
-}
-
-fn strategy(strategy: config::Strategy) -> Strategy {
-    match strategy {
-        config::Strategy::Fallback => Strategy::Fallback,
-        config::Strategy::Weighted => Strategy::Weighted,
-        config::Strategy::LeastBusy => Strategy::LeastBusy,
+        let kept = kept.count();
+        tracing::info!(
+            upstreams = new.upstreams.len(),
+            upstreams_kept = kept,
+            models = new.models.len(),
+            profiles = new.presets.len(),
+            "the configuration was reloaded"
+        );
+        self.state.replace(live(&new, engine));
+        *old = new;
     }
 }
 
-fn overrides(overrides: &config::Overrides) -> Overrides {
-    Overrides {
-        effort: overrides.reasoning_effort.clone(),
-        temperature: overrides.temperature,
-        top_p: overrides.top_p,
-        presence_penalty: overrides.presence_penalty,
-        frequency_penalty: overrides.frequency_penalty,
-        extra_body: as_json(&overrides.extra_body),
+/// What requests are served by.
+fn live(config: &Config, engine: Engine) -> Live {
+    Live {
+        engine: Arc::new(engine),
+        max_body_bytes: config.server.max_body_bytes,
+        body_timeout: config.server.body_timeout,
     }
 }
 
-fn metadata(model: &config::Model) -> ModelMetadata {
-    let modality = |modality: &config::Modality| match modality {
-        config::Modality::Text => Modality::Text,
-        config::Modality::Image => Modality::Image,
-    };
-    ModelMetadata {
-        display_name: model.display_name.clone(),
-        description: model.description.clone(),
-        context_window: model.context_window,
-        max_output_tokens: model.max_output_tokens,
-        reasoning_efforts: model.reasoning_efforts.clone(),
-        default_reasoning_effort: model.default_reasoning_effort.clone(),
-        input: model.input.iter().map(modality).collect(),
-        apply_patch: model.apply_patch,
-        multi_agent: model.multi_agent,
-        verbosity: model.verbosity,
-        base_instructions: model.base_instructions.clone(),
-    }
+/// Whether no upstream differs, secrets included.
+fn has_same_upstreams(one: &Config, other: &Config) -> bool {
+    let pairs = one.upstreams.iter().zip(&other.upstreams);
+    one.upstreams.len() == other.upstreams.len() && pairs.into_iter().all(|(a, b)| a.is_same(b))
+}
+
+/// The settings that differ and are read only when the program starts.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (one, other) = (&old.server, &new.server);
+    let settings = [
+        ("server.listen", one.listen != other.listen),
+        (
+            "server.header_timeout_ms",
+            one.header_timeout != other.header_timeout,
+        ),
+        (
+            "server.max_connections",
+            one.max_connections != other.max_connections,
+        ),
+        (
+            "server.drain_timeout_ms",
+            one.drain_timeout != other.drain_timeout,
+        ),
+        ("log", old.log != new.log),
+        (
+            "reasoning.seal_key_file",
+            old.reasoning.seal_key_file != new.reasoning.seal_key_file,
+        ),
+    ];
+    let changed = settings.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(name, _)| name).collect()
 }

@@ -148,8 +148,10 @@ pub struct Upstream {
     pub missing_variables: Vec<String>,
     /// The proxy on the way to it.
     pub proxy: Proxy,
-    /// A file with more certificates to trust, as PEM.
+    /// A file with more certificates to trust.
     pub ca_file: Option<PathBuf>,
+    /// What is in it, as PEM.
+    pub ca_pem: Option<String>,
     /// How often a request is sent again when it fails before its first event.
     pub request_max_retries: u32,
     /// How often it is asked again when its stream breaks before the client heard anything of it.

@@ -22,6 +22,7 @@ impl Upstream {
             missing_variables,
             proxy,
             ca_file,
+            ca_pem,
             request_max_retries,
             stream_max_retries,
             connect_timeout,
@@ -40,9 +41,8 @@ impl Upstream {
             profile,
             dialect,
         } = self;
-        // The file's content may have changed under its name.
-        ca_file.is_none()
-            && other.ca_file.is_none()
+        *ca_file == other.ca_file
+            && *ca_pem == other.ca_pem
             && *name == other.name
             && *base_url == other.base_url
             && *wire_api == other.wire_api

@@ -11,6 +11,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
@@ -33,14 +34,41 @@ use error::Failure;
 /// What the routes share.
 #[derive(Clone)]
 pub struct AppState {
+    live: Arc<ArcSwap<Live>>,
+    /// Set once the program is to end: no new work is taken.
+    pub draining: CancellationToken,
+}
+
+/// What requests are served by. A request takes it once, and ends with what it began with.
+pub struct Live {
     /// Answers requests.
     pub engine: Arc<Engine>,
     /// The most bytes of a request's body, decompressed.
     pub max_body_bytes: usize,
     /// How long a request's body may take.
     pub body_timeout: Duration,
-    /// Set once the program is to end: no new work is taken.
-    pub draining: CancellationToken,
+}
+
+impl AppState {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(live: Live, draining: CancellationToken) -> Self {
+        Self {
+            live: Arc::new(ArcSwap::from_pointee(live)),
+            draining,
+        }
+    }
+
+    /// What a request that comes now is served by.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// What requests that come from now on are served by.
+    pub fn replace(&self, live: Live) {
+        self.live.store(Arc::new(live));
+    }
 }
 
 /// All routes. The API's are there with and without `/v1`, as clients differ in what they take for

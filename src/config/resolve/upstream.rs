@@ -34,13 +34,8 @@ impl Resolver<'_> {
         let wire_api = self.one_of(&at("wire_api"), raw.wire_api.as_deref(), &wire_api);
         let proxy = self.proxy(&at("proxy"), raw.proxy.as_deref());
         let ca_file = raw.ca_file.as_deref();
+        let ca_pem = ca_file.and_then(|file| self.read(&at("ca_file"), file));
         let ca_file = ca_file.map(|file| self.path(&at("ca_file"), file));
-        if let Some(file) = &ca_file
-            && let Err(error) = std::fs::metadata(file)
-        {
-            let message = format!("{} can't be read: {error}", file.display());
-            self.wrong(&at("ca_file"), &message, None);
-        }
         let max_concurrency = self.count(&at("max_concurrency"), raw.max_concurrency);
         let queue_timeout = self.time(&at("queue_timeout_ms"), raw.queue_timeout_ms, 30_000);
         let pause = self.time(&at("breaker_pause_ms"), raw.breaker_pause_ms, 1_000);
@@ -69,6 +64,7 @@ impl Resolver<'_> {
             missing_variables,
             proxy,
             ca_file,
+            ca_pem,
             request_max_retries: raw.request_max_retries.unwrap_or(3),
             stream_max_retries: raw.stream_max_retries.unwrap_or(2),
             connect_timeout: connect,

@@ -27,9 +27,10 @@ pub(in crate::server) async fn create(
         }));
     }
     let caller = caller(request.headers())?;
-    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
+    let live = state.live();
+    let body = body::read(request, live.max_body_bytes, live.body_timeout).await?;
     let id = new_id();
-    let reply = state
+    let reply = live
         .engine
         .create(body, &id, caller)
         .await

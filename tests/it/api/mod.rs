@@ -11,6 +11,7 @@ mod misc;
 mod models;
 mod pace;
 mod refusals;
+mod reload;
 mod requests;
 mod responses;
 mod routes;
