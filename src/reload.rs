@@ -109,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("proxy.toml");
         std::fs::write(&file, "a").unwrap();
-        let mut changes = Changes::of(&[file.clone()]);
+        let mut changes = Changes::of(std::slice::from_ref(&file));
         assert!(comes(&mut changes).await, "once at the beginning");
         std::fs::write(&file, "b").unwrap();
         std::fs::write(&file, "c").unwrap();

@@ -1,5 +1,6 @@
 //! What the sources say together, and what the shipped file says alone.
 
+mod docs;
 mod errors;
 
 use std::fs;

@@ -153,7 +153,7 @@ fn a_call_is_demanded_in_words_that_the_upstream_knows() {
         ("pass", json!("required"), named.clone(), 2),
         ("words", json!("required"), json!("required"), 1),
         ("any", json!("any"), named.clone(), 2),
-        ("no_required", json!("auto"), named.clone(), 2),
+        ("no_required", json!("auto"), named, 2),
         ("auto", json!("auto"), json!("auto"), 2),
     ] {
         let own = with(&format!("tool_choice = \"{words}\""));
