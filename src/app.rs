@@ -1,31 +1,27 @@
-//! The program out of its configuration: upstreams, routes, key, engine, listener.
+//! The program out of its configuration: upstreams, routes, key, engine, listener; and what becomes of
+//! it when the configuration changes.
+
+mod build;
+mod shelf;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
-use url::Url;
 
-use crate::config::{self, Config, KeySource, Pattern, Show, StorePlace};
-use crate::engine::{
-    self, BackgroundSettings, Engine, Modality, ModelMetadata, Names, Route, Routes, Worker,
-};
+use crate::config::{Config, ConfigError};
+use crate::engine::{BackgroundSettings, Engine, Kept, Worker};
 use crate::ids::new_id;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
-use crate::server::{self, AcceptSettings, AppState, ServerSettings};
-use crate::store::{self, Store, StoreError};
-use crate::translate::{Limits, Thinking};
-use crate::upstream::{self, Upstream};
-
-/// How often what is stored is looked through for what is too old or too much.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// How much is kept in memory where there is no place for a file.
-const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+use crate::server::{self, AcceptSettings, AppState, Live};
+use crate::store::StoreError;
+use crate::upstream;
+use build::{build_engine, sealing_key};
+pub use build::{build_upstreams, check_dialect};
+use shelf::open_store;
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +34,9 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system's certificates cannot be read.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// An upstream's settings are unusable.
     #[error(transparent)]
     Upstream(#[from] upstream::UpstreamError),
@@ -52,6 +51,9 @@ pub enum StartError {
         /// The header's name.
         header: String,
     },
+    /// An upstream's file of certificates is unusable.
+    #[error("upstream `{0}`: the certificates of {1} cannot be read: {2}")]
+    Certificates(String, PathBuf, String),
     /// There is no key to seal with.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -67,6 +69,16 @@ pub struct App {
     state: AppState,
     accept: AcceptSettings,
     background: BackgroundSettings,
+    reloader: Arc<Reloader>,
+}
+
+/// Puts another configuration in the place of the one that is served.
+pub struct Reloader {
+    state: AppState,
+    key: Arc<SealingKey>,
+    kept: Kept,
+    /// What is served now.
+    config: Mutex<Config>,
 }
 
 impl App {
@@ -75,8 +87,9 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let store = open_store(&config.store).await?;
-        let engine = Arc::new(build_engine(config, store)?);
+        let key = Arc::new(sealing_key(config)?);
+        let kept = Kept::new(open_store(&config.store).await?);
+        let engine = build_engine(config, Arc::clone(&key), kept.clone(), None)?;
         let server = &config.server;
         let listen = |error| StartError::Listen {
             address: server.listen,
@@ -84,14 +97,13 @@ impl App {
         };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(
-            engine,
-            ServerSettings {
-                max_body_bytes: server.max_body_bytes,
-                body_timeout: server.body_timeout,
-                max_sockets: server.max_connections,
-            },
-        );
+        let state = AppState::new(live(config, engine), server.max_connections);
+        let reloader = Arc::new(Reloader {
+            state: state.clone(),
+            key,
+            kept,
+            config: Mutex::new(config.clone()),
+        });
         let accept = AcceptSettings {
             max_connections: server.max_connections,
             header_timeout: server.header_timeout,
@@ -108,7 +120,14 @@ impl App {
             state,
             accept,
             background,
+            reloader,
         })
+    }
+
+    /// What puts another configuration in place while this serves.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
     }
 
     /// Where it listens.
@@ -120,8 +139,9 @@ impl App {
     /// Serves until `stop`, then lets running responses end. Says whether all of them did.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> bool {
         let draining = self.state.draining.clone();
-        let engine = Arc::clone(&self.state.engine);
-        let worker = Worker::new(Arc::clone(&engine), self.background, new_id());
+        let state = self.state.clone();
+        let current = move || Arc::clone(&state.live().engine);
+        let worker = Worker::new(current, self.background, new_id());
         let working = worker.map(|worker| tokio::spawn(worker.run(draining.clone())));
         let stop = async move {
             stop.await;
@@ -137,206 +157,100 @@ impl App {
             // A worker that panicked has ended too.
             let _ = working.await;
         }
-        engine.close().await;
+        state.live().engine.close().await;
         all_ended
     }
 }
 
-/// Builds all upstreams.
-///
-/// # Errors
-/// See [`StartError`].
-pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError> {
-    let tls = upstream::Tls::default();
-    config
-        .upstreams
-        .iter()
-        .map(|entry| Ok(Arc::new(Upstream::new(upstream_settings(entry)?, &tls)?)))
-        .collect()
-}
-
-/// Whether an upstream's profile and its overrides are right, in words if not.
-///
-/// # Errors
-/// What is wrong.
-pub fn check_dialect(name: &str, url: &Url, overrides: &toml::Table) -> Result<(), String> {
-    let host = url.host_str().unwrap_or_default();
-    profile::resolve(name, host, url.port(), overrides)
-        .map(|_| ())
-        .map_err(|error| error.to_string())
-}
-
-fn build_engine(config: &Config, store: Option<Store>) -> Result<Engine, StartError> {
-    let settings = engine::Settings {
-        thinking: match config.reasoning.show {
-            Show::Auto => None,
-            Show::Summary => Some(Thinking::Summary),
-            Show::Content => Some(Thinking::Content),
-            Show::Hidden => Some(Thinking::Hidden),
-        },
-        first_status_wait: config.server.first_status_wait,
-        keepalive_interval: config.server.keepalive_interval,
-        done_sentinel: config.server.done_sentinel,
-        max_history_bytes: config.server.max_body_bytes,
-    };
-    let seals = Arc::new(Arc::new(sealing_key(config)?));
-    Ok(Engine::new(
-        settings,
-        build_upstreams(config)?,
-        routes(config),
-        seals,
-        store,
-    ))
-}
-
-/// The store of the configuration. Where the usual file, which nobody asked for, cannot be made (a
-/// read-only root), a little is kept in memory: it is gone after a restart, which is no reason not to
-/// start.
-async fn open_store(config: &config::Store) -> Result<Option<Store>, StartError> {
-    let place = match &config.place {
-        StorePlace::None => return Ok(None),
-        StorePlace::Memory => store::Place::Memory,
-        StorePlace::Sqlite(path) => store::Place::Sqlite(path.clone()),
-        StorePlace::Postgres(address) => store::Place::Postgres(address.clone()),
-    };
-    let settings = store::Settings {
-        max_connections: config.max_connections,
-        timeout: config.timeout,
-        acquire_timeout: config.timeout,
-        max_age: config.retention,
-        max_bytes: config.max_bytes,
-        sweep_interval: Some(SWEEP_INTERVAL),
-        ..store::Settings::new(place)
-    };
-    match Store::open(settings.clone()).await {
-        Ok(store) => Ok(Some(store)),
-        Err(error) if !config.chosen => {
-            tracing::warn!(%error, "responses are kept in memory, until the next restart");
-            let settings = store::Settings {
-                place: store::Place::Memory,
-                max_bytes: Some(MEMORY_BYTES),
-                ..settings
-            };
-            Ok(Some(Store::open(settings).await?))
+impl Reloader {
+    /// Serves this configuration from now on. Requests that run end under the old one. What is wrong
+    /// with it is logged, and changes nothing.
+    pub fn apply(&self, config: Result<Config, ConfigError>) {
+        let new = match config {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "the configuration is wrong: the old one stays");
+                return;
+            }
+        };
+        let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if format!("{:?}", *old) == format!("{new:?}") && has_same_upstreams(&old, &new) {
+            tracing::debug!("nothing has changed in the configuration");
+            return;
         }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The key in its file. Where the default file cannot be made (a read-only root), thinking that was
-/// sealed before a restart is lost after it, which is no reason not to start.
-fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
-    let Some(path) = &config.reasoning.seal_key_file else {
-        tracing::warn!(
-            "no folder to keep the sealing key in: sealed thinking opens until the next restart"
+        let before = self.state.live();
+        let engine = build_engine(
+            &new,
+            Arc::clone(&self.key),
+            self.kept.clone(),
+            Some((&old, &before.engine)),
         );
-        return Ok(SealingKey::ephemeral()?);
-    };
-    match SealingKey::from_file(path) {
-        Ok(key) => Ok(key),
-        Err(error @ SealError::File { .. }) => {
-            tracing::warn!(%error, "sealed thinking opens until the next restart only");
-            Ok(SealingKey::ephemeral()?)
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be applied: the old one stays");
+                return;
+            }
+        };
+        let late = needs_restart(&old, &new);
+        if !late.is_empty() {
+            tracing::warn!(settings = %late.join(", "), "settings that only a restart applies have changed");
         }
-        Err(error) => Err(error.into()),
+        let kept = engine.upstreams().iter().filter(|upstream| {
+            let mut known = before.engine.upstreams().iter();
+            known.any(|known| Arc::ptr_eq(known, upstream))
+        });
+        let kept = kept.count();
+        tracing::info!(
+            upstreams = new.upstreams.len(),
+            upstreams_kept = kept,
+            models = new.models.len(),
+            profiles = new.presets.len(),
+            "the configuration was reloaded"
+        );
+        self.state.replace(live(&new, engine));
+        *old = new;
     }
 }
 
-fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, StartError> {
-    for variable in &entry.missing_variables {
-        let what = match &entry.key_source {
-            KeySource::Variable(name) if name == variable => "no key is sent",
-            _ => "its header is not sent",
-        };
-        tracing::warn!(upstream = %entry.name, %variable, "the variable is not set: {what}");
+/// What requests are served by.
+fn live(config: &Config, engine: Engine) -> Live {
+    Live {
+        engine: Arc::new(engine),
+        max_body_bytes: config.server.max_body_bytes,
+        body_timeout: config.server.body_timeout,
     }
-    let mut headers = HeaderMap::new();
-    for (name, value) in &entry.http_headers {
-        let bad = || StartError::Header {
-            upstream: entry.name.clone(),
-            header: name.clone(),
-        };
-        let key = HeaderName::try_from(name).map_err(|_| bad())?;
-        let mut value = HeaderValue::try_from(value.expose_secret()).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        headers.insert(key, value);
-    }
-    let host = entry.base_url.host_str().unwrap_or_default();
-    let (profile_name, profile) =
-        profile::resolve(&entry.profile, host, entry.base_url.port(), &entry.dialect)
-            .map_err(|error| StartError::Profile(entry.name.clone(), error))?;
-    Ok(upstream::Settings {
-        name: entry.name.clone(),
-        base_url: entry.base_url.clone(),
-        key: entry.key.clone(),
-        headers,
-        query: entry.query_params.clone(),
-        max_retries: usize::try_from(entry.request_max_retries).unwrap_or(usize::MAX),
-        connect_timeout: entry.connect_timeout,
-        first_byte_timeout: entry.first_byte_timeout,
-        idle_timeout: entry.stream_idle_timeout,
-        limits: Limits {
-            event_bytes: entry.max_event_bytes,
-            answer_bytes: entry.max_answer_bytes,
-        },
-        profile,
-        profile_name,
-    })
 }
 
-fn routes(config: &Config) -> Routes {
-    let place = |name: &str| {
-        config
-            .upstreams
-            .iter()
-            .position(|upstream| upstream.name == name)
-    };
-    let mut routes: Vec<Route> = config
-        .models
-        .iter()
-        .filter_map(|model| {
-            Some(Route {
-                names: match &model.name {
-                    Pattern::Exact(name) => Names::Exact(name.clone()),
-                    Pattern::Prefix(start) => Names::Prefix(start.clone()),
-                },
-                upstream: place(&model.upstream)?,
-                model: model.model.clone(),
-                effort: model.reasoning_effort.clone(),
-                metadata: metadata(model),
-            })
-        })
-        .collect();
-    // All other names go to the default upstream as they are.
-    routes.extend(place(&config.default_upstream).map(|upstream| Route {
-        names: Names::Prefix(String::new()),
-        upstream,
-        model: None,
-        effort: None,
-        metadata: ModelMetadata {
-            apply_patch: true,
-            ..ModelMetadata::default()
-        },
-    }));
-    Routes::new(routes)
+/// Whether no upstream differs, secrets included.
+fn has_same_upstreams(one: &Config, other: &Config) -> bool {
+    let pairs = one.upstreams.iter().zip(&other.upstreams);
+    one.upstreams.len() == other.upstreams.len() && pairs.into_iter().all(|(a, b)| a.is_same(b))
 }
 
-fn metadata(model: &config::Model) -> ModelMetadata {
-    let modality = |modality: &config::Modality| match modality {
-        config::Modality::Text => Modality::Text,
-        config::Modality::Image => Modality::Image,
-    };
-    ModelMetadata {
-        display_name: model.display_name.clone(),
-        description: model.description.clone(),
-        context_window: model.context_window,
-        max_output_tokens: model.max_output_tokens,
-        reasoning_efforts: model.reasoning_efforts.clone(),
-        default_reasoning_effort: model.default_reasoning_effort.clone(),
-        input: model.input.iter().map(modality).collect(),
-        apply_patch: model.apply_patch,
-        multi_agent: model.multi_agent,
-        verbosity: model.verbosity,
-        base_instructions: model.base_instructions.clone(),
-    }
+/// The settings that differ and are read only when the program starts.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (one, other) = (&old.server, &new.server);
+    let settings = [
+        ("server.listen", one.listen != other.listen),
+        (
+            "server.header_timeout_ms",
+            one.header_timeout != other.header_timeout,
+        ),
+        (
+            "server.max_connections",
+            one.max_connections != other.max_connections,
+        ),
+        (
+            "server.drain_timeout_ms",
+            one.drain_timeout != other.drain_timeout,
+        ),
+        ("log", old.log != new.log),
+        (
+            "reasoning.seal_key_file",
+            old.reasoning.seal_key_file != new.reasoning.seal_key_file,
+        ),
+    ];
+    let changed = settings.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(name, _)| name).collect()
 }

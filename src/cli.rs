@@ -3,6 +3,7 @@
 mod check;
 mod codex;
 mod demo;
+mod probe;
 mod profiles;
 mod replay;
 mod serve;
@@ -68,7 +69,10 @@ enum Command {
     /// the terminal, tells how to point Codex at it, and keeps serving.
     Demo(demo::DemoArgs),
     /// Check the configuration, and ask each upstream for its models
-    Check,
+    ///
+    /// With `--probe` it also sends a dozen small requests to each upstream, and prints what it supports
+    /// and the settings that follow from that.
+    Check(check::CheckArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
     /// List the built-in dialects of servers, or print one in full
@@ -84,7 +88,7 @@ pub fn run() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&cli.config),
         Command::Demo(args) => demo::run(&cli.config, &args),
-        Command::Check => check::run(&cli.config),
+        Command::Check(args) => check::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -23,6 +23,7 @@ mod ids;
 pub mod json;
 pub mod log;
 pub mod profile;
+mod reload;
 pub mod responses;
 pub mod seal;
 pub mod server;

@@ -69,6 +69,15 @@ pub struct ChatRequest<'a> {
     /// How hard to think.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_effort: Option<Cow<'a, str>>,
+    /// Whether to think.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<ThinkingType>,
+    /// Whether to think, by another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_thinking: Option<bool>,
+    /// Whether to think, as the chat template knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template_kwargs: Option<TemplateOptions>,
     /// How much to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbosity: Option<Cow<'a, str>>,
@@ -107,6 +116,21 @@ impl ChatRequest<'_> {
         out.extend_from_slice(behind);
         out
     }
+}
+
+/// Whether to think.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ThinkingType {
+    /// `enabled` or `disabled`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+/// What a chat template is told.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct TemplateOptions {
+    /// Whether to think.
+    pub enable_thinking: bool,
 }
 
 /// What else a stream is to hold.

@@ -4,15 +4,28 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Args;
+
+use super::probe::{Report, probe};
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
 use crate::app::build_upstreams;
-use crate::config::{Config, KeySource, Pattern, Source};
+use crate::config::{Config, KeySource, Pattern, Source, Target};
 use crate::upstream::{ModelInfo, Refusal, Upstream};
 
 /// The most models that are listed for one upstream.
 const MOST_MODELS: usize = 20;
 
-pub(super) fn run(args: &ConfigArgs) -> ExitCode {
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Send small real requests to each upstream to find out what it supports (this may cost a little)
+    #[arg(long)]
+    probe: bool,
+    /// Probe this model; otherwise the one that the configuration names, or the first that is listed
+    #[arg(long, value_name = "NAME", requires = "probe")]
+    model: Option<String>,
+}
+
+pub(super) fn run(args: &ConfigArgs, own: &CheckArgs) -> ExitCode {
     let config = match args.load() {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
@@ -28,7 +41,53 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     let answers = runtime.block_on(ask_all(&upstreams));
     let all_well = answers.iter().all(Result::is_ok);
     let printed = written(print(&config, &upstreams, &answers));
-    if all_well { printed } else { ExitCode::from(1) }
+    if !own.probe {
+        return if all_well { printed } else { ExitCode::from(1) };
+    }
+    // A list of models is not needed to answer.
+    let reports = runtime.block_on(probe_all(&config, &upstreams, &answers, own));
+    let well = reports.iter().all(Report::is_well);
+    let mut out = io::stdout().lock();
+    let probed = written(reports.iter().try_for_each(|report| report.print(&mut out)));
+    if well { probed } else { ExitCode::from(1) }
+}
+
+/// Probes all at once, each with the model that is asked of it.
+async fn probe_all(
+    config: &Config,
+    upstreams: &[Arc<Upstream>],
+    answers: &[Result<Vec<ModelInfo>, Refusal>],
+    own: &CheckArgs,
+) -> Vec<Report> {
+    let mut probed = Vec::with_capacity(upstreams.len());
+    for (upstream, answer) in upstreams.iter().zip(answers) {
+        let named = named_model(config, &upstream.settings().name);
+        let listed = answer.as_ref().ok().and_then(|models| models.first());
+        let listed = listed.map(|model| model.id.clone());
+        let model = own.model.clone().or(named).or(listed);
+        probed.push(tokio::spawn(probe(Arc::clone(upstream), model)));
+    }
+    let mut reports = Vec::with_capacity(probed.len());
+    for report in probed {
+        reports.extend(report.await);
+    }
+    reports
+}
+
+/// The first model that the configuration asks of an upstream.
+fn named_model(config: &Config, upstream: &str) -> Option<String> {
+    let targets = config.models.iter().flat_map(|model| {
+        let mut names = vec![model.model.as_deref()];
+        if let Pattern::Exact(name) = &model.name {
+            names.push(Some(name));
+        }
+        let own = names.into_iter().flatten().next();
+        model.targets.iter().map(move |target| (target, own))
+    });
+    let mut names = targets
+        .filter(|(target, _)| target.upstream == upstream)
+        .filter_map(|(target, own)| target.model.as_deref().or(own));
+    names.next().map(str::to_owned)
 }
 
 async fn ask_all(upstreams: &[Arc<Upstream>]) -> Vec<Result<Vec<ModelInfo>, Refusal>> {
@@ -66,7 +125,7 @@ fn print(
                 entry.name.clone()
             },
             entry.base_url.to_string(),
-            upstream.settings().profile_name.clone(),
+            upstream.settings().dialect.name.clone(),
             match (&entry.key_source, entry.key.is_some()) {
                 (KeySource::None, _) => "none".to_owned(),
                 (KeySource::Variable(name), true) => format!("${name}"),
@@ -128,12 +187,17 @@ fn entries(out: &mut impl Write, config: &Config) -> io::Result<()> {
     writeln!(out)?;
     let mut rows = vec![["NAME", "UPSTREAM", "MODEL THERE"].map(str::to_owned)];
     for model in &config.models {
-        let name = match &model.name {
-            Pattern::Exact(name) => name.clone(),
-            Pattern::Prefix(start) => format!("{start}*"),
+        let there = |target: &Target| {
+            let there = target.model.as_ref().or(model.model.as_ref());
+            there.map_or("the same", String::as_str).to_owned()
         };
-        let there = model.model.clone().unwrap_or_else(|| "the same".to_owned());
-        rows.push([name, model.upstream.clone(), there]);
+        for (n, target) in model.targets.iter().enumerate() {
+            let name = match n {
+                0 => model.name.to_string(),
+                _ => String::new(),
+            };
+            rows.push([name, target.upstream.clone(), there(target)]);
+        }
     }
     table(out, &rows)
 }

@@ -37,7 +37,7 @@ fn snippet_for(config: &Config, model: Option<String>) -> Snippet {
     let named = || {
         config.models.iter().find_map(|model| match &model.name {
             Pattern::Exact(name) => Some(name.clone()),
-            Pattern::Prefix(_) => None,
+            Pattern::Glob(_) => None,
         })
     };
     let mut address = config.server.listen;

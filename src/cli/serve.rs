@@ -1,10 +1,13 @@
 //! `antiphon serve`
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime};
-use crate::app::App;
-use crate::config::{Config, Source};
+use crate::app::{App, Reloader};
+use crate::config::{Config, KeySource, Source};
+use crate::reload::Changes;
 use crate::{log, shutdown};
 
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
@@ -16,12 +19,12 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         return fail(&error, EXIT_USAGE);
     }
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(&config)),
+        Ok(runtime) => runtime.block_on(serve(args, &config)),
         Err(error) => fail(&error, 1),
     }
 }
 
-async fn serve(config: &Config) -> ExitCode {
+async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {
     // Whoever reads that it listens may ask it to end at once.
     let stop = shutdown::requested();
     let app = match App::bind(config).await {
@@ -36,6 +39,14 @@ async fn serve(config: &Config) -> ExitCode {
     for upstream in &config.upstreams {
         tracing::info!(upstream = %upstream.name, url = %upstream.base_url, "upstream");
     }
+    // Before it says that it listens: whoever reads that may change the file at once.
+    if let Source::File(file) = &config.source {
+        tokio::spawn(follow(
+            Changes::of(&watched(file, config)),
+            args.clone(),
+            app.reloader(),
+        ));
+    }
     tracing::info!(config = %source, version = env!("CARGO_PKG_VERSION"), "listening on http://{}", app.address());
     let all_ended = app.serve(stop).await;
     if all_ended {
@@ -44,5 +55,30 @@ async fn serve(config: &Config) -> ExitCode {
     } else {
         tracing::warn!("ended before all running responses had");
         ExitCode::from(1)
+    }
+}
+
+/// The files whose changes count: the configuration, and the keys and certificates that it names.
+fn watched(file: &Path, config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![file.to_path_buf()];
+    for upstream in &config.upstreams {
+        if let KeySource::File(file) = &upstream.key_source {
+            files.push(file.clone());
+        }
+        files.extend(upstream.ca_file.clone());
+    }
+    files
+}
+
+/// Reads the configuration again whenever something changed.
+async fn follow(mut changes: Changes, args: ConfigArgs, reloader: Arc<Reloader>) {
+    loop {
+        changes.next().await;
+        let (args, reloader) = (args.clone(), Arc::clone(&reloader));
+        // Files are read in it, which may take a moment on a bad day.
+        let applied = tokio::task::spawn_blocking(move || reloader.apply(args.load()));
+        if let Err(error) = applied.await {
+            tracing::error!(%error, "the configuration could not be reloaded");
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::error::{ConfigError, Place, Problem, did_you_mean, reword};
 use super::find::choose;
 use super::place::{Places, Setting, line_of, quoted};
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
 };
 use super::resolve::Resolver;
 use super::{Config, Source};
@@ -128,13 +128,17 @@ pub(super) fn load_in(
 fn make_way(table: &mut DeTable<'_>) {
     table.remove("upstreams");
     table.remove("default_upstream");
-    let Some(DeValue::Table(models)) = table.get_mut("models").map(toml::Spanned::get_mut) else {
-        return;
-    };
-    for (_, model) in models.iter_mut() {
-        if let DeValue::Table(model) = model.get_mut() {
-            model.remove("upstream");
-            model.remove("model");
+    for section in ["models", "profiles"] {
+        let named = table.get_mut(section).map(toml::Spanned::get_mut);
+        let Some(DeValue::Table(named)) = named else {
+            continue;
+        };
+        for (_, entry) in named.iter_mut() {
+            if let DeValue::Table(entry) = entry.get_mut() {
+                for key in ["upstream", "upstreams", "strategy", "model"] {
+                    entry.remove(key);
+                }
+            }
         }
     }
 }
@@ -306,6 +310,7 @@ fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mu
     for (section, known) in [
         ("upstreams", raw::keys::<RawUpstream>()),
         ("models", raw::keys::<RawModel>()),
+        ("profiles", raw::keys::<RawPreset>()),
     ] {
         let named = table.get_mut(section).map(toml::Spanned::get_mut);
         let Some(DeValue::Table(named)) = named else {

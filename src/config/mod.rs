@@ -10,9 +10,11 @@ mod load;
 mod place;
 mod raw;
 mod resolve;
+mod same;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +44,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The models' entries in the file's order.
     pub models: Vec<Model>,
+    /// The profiles that requests can pick, in the file's order.
+    pub presets: Vec<Preset>,
 }
 
 /// Where a configuration came from.
@@ -165,6 +169,10 @@ pub struct Upstream {
     /// The address that `/chat/completions` is put behind: no trailing slash, no query, no
     /// password.
     pub base_url: Url,
+    /// Which API it is asked by.
+    pub wire_api: WireApi,
+    /// Whose key it gets.
+    pub auth: Auth,
     /// The key for its `Authorization` header.
     pub key: Option<SecretString>,
     /// Where the key was to come from.
@@ -175,8 +183,16 @@ pub struct Upstream {
     pub query_params: Vec<(String, SecretString)>,
     /// Environment variables that are named here but not set.
     pub missing_variables: Vec<String>,
+    /// The proxy on the way to it.
+    pub proxy: Proxy,
+    /// A file with more certificates to trust.
+    pub ca_file: Option<PathBuf>,
+    /// What is in it, as PEM.
+    pub ca_pem: Option<String>,
     /// How often a request is sent again when it fails before its first event.
     pub request_max_retries: u32,
+    /// How often it is asked again when its stream breaks before the client heard anything of it.
+    pub stream_max_retries: u32,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the status line may take.
@@ -187,10 +203,55 @@ pub struct Upstream {
     pub max_event_bytes: usize,
     /// The most text that one answer may have, all its events together.
     pub max_answer_bytes: usize,
+    /// The most requests at a time; `None` for any number.
+    pub max_concurrency: Option<usize>,
+    /// The most requests that wait for others to end.
+    pub max_queue: usize,
+    /// How long they wait.
+    pub queue_timeout: Duration,
+    /// After how many failures in a row it is taken out for a while; 0 for never.
+    pub breaker_failures: u32,
+    /// For how long at first.
+    pub breaker_pause: Duration,
+    /// For how long at most.
+    pub breaker_max_pause: Duration,
+    /// Fields of the request that are never sent, as dotted paths.
+    pub drop_fields: Vec<String>,
+    /// What is merged into each request.
+    pub extra_body: toml::Table,
     /// The name of the dialect profile, or `auto`.
     pub profile: String,
     /// Keys that override the profile's.
     pub dialect: toml::Table,
+}
+
+/// Which API an upstream is asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireApi {
+    /// Chat Completions: requests and answers are translated.
+    Chat,
+    /// Responses: both pass nearly untouched.
+    Responses,
+}
+
+/// Whose key an upstream gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// The one of the configuration.
+    Key,
+    /// The client's own.
+    Passthrough,
+}
+
+/// The proxy on the way to an upstream.
+#[derive(Debug, Clone)]
+pub enum Proxy {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; none for this machine.
+    Environment,
+    /// None.
+    None,
+    /// This one. Its address may hold a password.
+    Url(SecretString),
 }
 
 /// Where an upstream's key comes from.
@@ -205,13 +266,15 @@ pub enum KeySource {
 }
 
 /// `[models."NAME"]`: a model that clients can name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// The names that the entry is for.
     pub name: Pattern,
-    /// The upstream's name; it is one of `Config::upstreams`.
-    pub upstream: String,
-    /// The model's name at the upstream; `None` sends the client's name unchanged.
+    /// Where it goes; there is at least one.
+    pub targets: Vec<Target>,
+    /// Which of them is asked first.
+    pub strategy: Strategy,
+    /// The model's name at the upstreams; `None` sends the client's name unchanged.
     pub model: Option<String>,
     /// Its name for people.
     pub display_name: Option<String>,
@@ -235,8 +298,64 @@ pub struct Model {
     pub verbosity: bool,
     /// What replaces Codex's own instructions.
     pub base_instructions: Option<String>,
-    /// The effort that is sent upstream whatever the client chose.
+    /// What is sent upstream whatever the client chose.
+    pub overrides: Overrides,
+}
+
+/// What is sent upstream whatever the client chose.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// `reasoning_effort`
     pub reasoning_effort: Option<String>,
+    /// `temperature`
+    pub temperature: Option<f64>,
+    /// `top_p`
+    pub top_p: Option<f64>,
+    /// `presence_penalty`
+    pub presence_penalty: Option<f64>,
+    /// `frequency_penalty`
+    pub frequency_penalty: Option<f64>,
+    /// What is merged into the request.
+    pub extra_body: toml::Table,
+}
+
+/// `[profiles.NAME]`: settings that a request can pick.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    /// Its name.
+    pub name: String,
+    /// Where its requests go; empty leaves that to the model's entry.
+    pub targets: Vec<Target>,
+    /// Which of them is asked first; `None` leaves that to the model's entry.
+    pub strategy: Option<Strategy>,
+    /// The model's name at the upstreams.
+    pub model: Option<String>,
+    /// The limit for requests that set none.
+    pub max_output_tokens: Option<u64>,
+    /// What is sent upstream whatever the client chose.
+    pub overrides: Overrides,
+}
+
+/// One upstream of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name; it is one of `Config::upstreams`.
+    pub upstream: String,
+    /// The model's name there, if it differs from what the entry says.
+    pub model: Option<String>,
+    /// Its share of the requests.
+    pub weight: u32,
+}
+
+/// Which of several upstreams is asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// The first that is well.
+    Fallback,
+    /// Each as often as its weight says.
+    Weighted,
+    /// The one with the fewest requests in flight.
+    LeastBusy,
 }
 
 /// The names that a model's entry is for.
@@ -244,18 +363,14 @@ pub struct Model {
 pub enum Pattern {
     /// This one.
     Exact(String),
-    /// All that begin like this: `gpt-*` is `gpt-`, `*` is the empty text.
-    Prefix(String),
+    /// All that are like this, where `*` stands for anything.
+    Glob(String),
 }
 
-impl Pattern {
-    /// Whether the entry is for `model`.
-    #[must_use]
-    pub fn matches(&self, model: &str) -> bool {
-        match self {
-            Self::Exact(name) => name == model,
-            Self::Prefix(start) => model.starts_with(start),
-        }
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Exact(name) | Self::Glob(name)) = self;
+        f.write_str(name)
     }
 }
 

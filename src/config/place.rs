@@ -252,7 +252,9 @@ fn mask(section: &str, line: &str) -> String {
         return line.to_owned();
     };
     let word = name.trim().trim_matches(['"', '\'']).to_lowercase();
-    let parts = ["key", "secret", "password", "auth", "header", "query"];
+    let parts = [
+        "key", "secret", "password", "auth", "header", "query", "proxy",
+    ];
     let pairs = ["http_headers]", "query_params]"];
     let suspicious = parts.iter().any(|part| word.contains(part))
         || word.ends_with("token")

@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     pub(super) store: RawStore,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
     pub(super) models: BTreeMap<String, RawModel>,
+    pub(super) profiles: BTreeMap<String, RawPreset>,
 }
 
 /// The section `[server]`.
@@ -72,17 +73,30 @@ pub(super) struct RawStore {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawUpstream {
     pub(super) base_url: Option<String>,
+    pub(super) wire_api: Option<String>,
+    pub(super) auth: Option<String>,
     pub(super) env_key: Option<String>,
     pub(super) api_key_file: Option<String>,
     pub(super) http_headers: BTreeMap<String, String>,
     pub(super) env_http_headers: BTreeMap<String, String>,
     pub(super) query_params: BTreeMap<String, String>,
+    pub(super) proxy: Option<String>,
+    pub(super) ca_file: Option<String>,
     pub(super) request_max_retries: Option<u32>,
+    pub(super) stream_max_retries: Option<u32>,
     pub(super) connect_timeout_ms: Option<u64>,
     pub(super) first_byte_timeout_ms: Option<u64>,
     pub(super) stream_idle_timeout_ms: Option<u64>,
     pub(super) max_event_bytes: Option<u64>,
     pub(super) max_answer_bytes: Option<u64>,
+    pub(super) max_concurrency: Option<u64>,
+    pub(super) max_queue: Option<u64>,
+    pub(super) queue_timeout_ms: Option<u64>,
+    pub(super) breaker_failures: Option<u32>,
+    pub(super) breaker_pause_ms: Option<u64>,
+    pub(super) breaker_max_pause_ms: Option<u64>,
+    pub(super) drop_fields: Vec<String>,
+    pub(super) extra_body: toml::Table,
     pub(super) profile: Option<String>,
     pub(super) dialect: toml::Table,
 }
@@ -92,6 +106,8 @@ pub(super) struct RawUpstream {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawModel {
     pub(super) upstream: Option<String>,
+    pub(super) upstreams: Option<toml::value::Array>,
+    pub(super) strategy: Option<String>,
     pub(super) model: Option<String>,
     pub(super) display_name: Option<String>,
     pub(super) description: Option<String>,
@@ -105,6 +121,28 @@ pub(super) struct RawModel {
     pub(super) verbosity: Option<bool>,
     pub(super) base_instructions_file: Option<String>,
     pub(super) reasoning_effort: Option<String>,
+    pub(super) temperature: Option<f64>,
+    pub(super) top_p: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
+    pub(super) extra_body: toml::Table,
+}
+
+/// The section `[profiles.NAME]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawPreset {
+    pub(super) upstream: Option<String>,
+    pub(super) upstreams: Option<toml::value::Array>,
+    pub(super) strategy: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) reasoning_effort: Option<String>,
+    pub(super) temperature: Option<f64>,
+    pub(super) top_p: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
+    pub(super) max_output_tokens: Option<u64>,
+    pub(super) extra_body: toml::Table,
 }
 
 /// The names of a struct's keys, as its derived `Deserialize` knows them.

@@ -1,5 +1,6 @@
 //! Turns what was written into what is meant: every value checked, every default filled in.
 
+mod route;
 mod store;
 mod upstream;
 
@@ -12,10 +13,8 @@ use super::error::{ConfigError, Problem, did_you_mean};
 use super::find::{absolute, home};
 use super::load::DialectCheck;
 use super::place::Places;
-use super::raw::{RawConfig, RawModel, RawReasoning, RawServer};
-use super::{
-    Config, Log, LogFormat, Modality, Model, Pattern, Reasoning, Server, Show, Source, Upstream,
-};
+use super::raw::{RawConfig, RawReasoning, RawServer};
+use super::{Config, Log, LogFormat, Model, Preset, Reasoning, Server, Show, Source, Upstream};
 
 /// Checks the settings one after another and collects what is wrong with them.
 pub(super) struct Resolver<'a> {
@@ -58,6 +57,12 @@ impl Resolver<'_> {
             models.push((order, self.model(&name, raw, &default_upstream, &names)));
         }
         models.sort_by_key(|(order, _)| *order);
+        let mut presets: Vec<(usize, Preset)> = Vec::new();
+        for (name, raw) in raw.profiles {
+            let order = places.order(&["profiles", &name]);
+            presets.push((order, self.preset(&name, raw, &names)));
+        }
+        presets.sort_by_key(|(order, _)| *order);
 
         if !self.problems.is_empty() {
             return Err(ConfigError::new(self.problems));
@@ -67,6 +72,7 @@ impl Resolver<'_> {
             .map(|(_, upstream)| upstream)
             .collect();
         let models = models.into_iter().map(|(_, model)| model).collect();
+        let presets = presets.into_iter().map(|(_, preset)| preset).collect();
         Ok(Config {
             source,
             default_upstream,
@@ -76,6 +82,7 @@ impl Resolver<'_> {
             store,
             upstreams,
             models,
+            presets,
         })
     }
 
@@ -185,70 +192,6 @@ impl Resolver<'_> {
             show: self.one_of(&["reasoning", "show"], raw.show.as_deref(), &show),
             seal_key_file,
         }
-    }
-
-    fn model(&mut self, name: &str, raw: RawModel, default: &str, names: &[String]) -> Model {
-        let pattern = self.pattern(name);
-        let upstream = raw.upstream.unwrap_or_else(|| default.to_owned());
-        if upstream != default {
-            self.reference(&["models", name, "upstream"], &upstream, names);
-        }
-        let efforts = raw.reasoning_efforts.unwrap_or_default();
-        if let Some(effort) = raw.default_reasoning_effort.as_deref()
-            && !efforts.is_empty()
-            && !efforts.iter().any(|known| known == effort)
-        {
-            let help = did_you_mean(effort, efforts.iter().map(String::as_str));
-            let message = format!("`{effort}` is not among the model's `reasoning_efforts`");
-            self.wrong(
-                &["models", name, "default_reasoning_effort"],
-                &message,
-                help,
-            );
-        }
-        let modalities = [("text", Modality::Text), ("image", Modality::Image)];
-        let input = raw
-            .input
-            .unwrap_or_else(|| vec!["text".to_owned(), "image".to_owned()]);
-        let input = input
-            .iter()
-            .map(|word| self.one_of(&["models", name, "input"], Some(word.as_str()), &modalities))
-            .collect();
-        let instructions = raw.base_instructions_file.as_deref();
-        let path = ["models", name, "base_instructions_file"];
-        Model {
-            name: pattern,
-            upstream,
-            model: raw.model,
-            display_name: raw.display_name,
-            description: raw.description,
-            context_window: self.count(&["models", name, "context_window"], raw.context_window),
-            max_output_tokens: self.count(
-                &["models", name, "max_output_tokens"],
-                raw.max_output_tokens,
-            ),
-            reasoning_efforts: efforts,
-            default_reasoning_effort: raw.default_reasoning_effort,
-            input,
-            apply_patch: raw.apply_patch.unwrap_or(true),
-            multi_agent: raw.multi_agent.unwrap_or(false),
-            verbosity: raw.verbosity.unwrap_or(false),
-            base_instructions: instructions.and_then(|file| self.read(&path, file)),
-            reasoning_effort: raw.reasoning_effort,
-        }
-    }
-
-    fn pattern(&mut self, name: &str) -> Pattern {
-        let (start, pattern) = match name.strip_suffix('*') {
-            Some(start) => (start, Pattern::Prefix(start.to_owned())),
-            None => (name, Pattern::Exact(name.to_owned())),
-        };
-        if start.contains('*') {
-            let message = "`*` can only stand at the end of a model's name".to_owned();
-            let problem = self.places.at_key(&["models", name], message, None);
-            self.problems.push(problem);
-        }
-        pattern
     }
 
     /// A time that is more than none.

@@ -1,5 +1,6 @@
 //! What the sources say together, and what the shipped file says alone.
 
+mod docs;
 mod errors;
 mod store;
 
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use super::find::SHIPPED;
 use super::load::load_in;
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
 };
 use super::*;
 
@@ -143,7 +144,14 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     shows(&section(&["log"]), raw::keys::<RawLog>());
     shows(&section(&["reasoning"]), raw::keys::<RawReasoning>());
     shows(&section(&["store"]), raw::keys::<RawStore>());
-    shows(&section(&["models", "gpt-5.5"]), raw::keys::<RawModel>());
+    let mut model = section(&["models", "gpt-5.5"]);
+    // The two cannot stand side by side.
+    model.insert("upstream".to_owned(), "shown in words".into());
+    assert!(SHIPPED.contains("\n#   upstream = \"ollama\"\n"));
+    shows(&model, raw::keys::<RawModel>());
+    let mut preset = section(&["profiles", "fast"]);
+    preset.extend(section(&["profiles", "spread"]));
+    shows(&preset, raw::keys::<RawPreset>());
     let mut upstream = section(&["upstreams", "ollama"]);
     upstream.extend(section(&["upstreams", "vllm"]));
     shows(&upstream, raw::keys::<RawUpstream>());
@@ -156,7 +164,9 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
 
 #[test]
 fn the_shipped_file_shows_the_true_defaults() {
-    let on = everything().replace("/run/secrets/vllm-key", "vllm-key");
+    let on = everything()
+        .replace("/run/secrets/vllm-key", "vllm-key")
+        .replace("/etc/ssl/our-ca.pem", "vllm-key");
     let world = World::with(&on)
         .file("vllm-key", "secret\n")
         .file("instructions.md", "Be brief.")
@@ -179,7 +189,10 @@ fn the_shipped_file_shows_the_true_defaults() {
             times,
             u.max_event_bytes,
             u.max_answer_bytes,
-            u.request_max_retries,
+            (u.request_max_retries, u.stream_max_retries),
+            (u.max_queue, u.queue_timeout),
+            (u.breaker_failures, u.breaker_pause, u.breaker_max_pause),
+            (u.wire_api, u.auth, format!("{:?}", u.proxy)),
             u.profile.clone(),
         )
     };
@@ -241,20 +254,15 @@ base_instructions_file = "b.md"
     assert_eq!(z.dialect["max_tokens_field"].as_str(), Some("max_tokens"));
     assert_eq!(a.key.as_ref().unwrap().expose_secret(), "key of a");
     let names: Vec<&Pattern> = config.models.iter().map(|model| &model.name).collect();
-    let prefix = |text: &str| Pattern::Prefix(text.to_owned());
+    let glob = |text: &str| Pattern::Glob(text.to_owned());
     assert_eq!(
         names,
-        [
-            &prefix("gpt-"),
-            &Pattern::Exact("b".to_owned()),
-            &prefix("")
-        ]
+        [&glob("gpt-*"), &Pattern::Exact("b".to_owned()), &glob("*")]
     );
-    assert_eq!(config.models[0].upstream, "z");
+    assert_eq!(config.models[0].targets[0].upstream, "z");
     assert_eq!(config.models[0].input, [Modality::Text, Modality::Image]);
-    assert_eq!(config.models[1].upstream, "a");
+    assert_eq!(config.models[1].targets[0].upstream, "a");
     assert_eq!(config.models[1].base_instructions.as_deref(), Some("Be b."));
-    assert!(names[0].matches("gpt-5") && !names[0].matches("o4") && names[2].matches("o4"));
     let debug = format!("{config:?}");
     for secret in ["key of", "value of b", "\"2\""] {
         assert!(!debug.contains(secret), "{secret} is in {debug}");
@@ -383,7 +391,10 @@ fn an_upstream_flag_replaces_the_file_s_upstreams_and_their_secrets() {
     assert!(config.upstreams[0].key.is_none());
     assert_eq!(config.upstreams[0].request_max_retries, 0);
     let model = &config.models[0];
-    assert_eq!((model.upstream.as_str(), &model.model), ("default", &None));
+    assert_eq!(
+        (model.targets[0].upstream.as_str(), &model.model),
+        ("default", &None)
+    );
     assert_eq!(model.context_window, Some(9));
 }
 
@@ -421,4 +432,95 @@ fn a_public_address_is_meant_when_it_says_so() {
     World::with(ONE)
         .env("ANTIPHON__SERVER__LISTEN", "[::1]:1")
         .config();
+}
+
+/// A file with two upstreams and this.
+fn two(text: &str) -> World {
+    World::with(&format!(
+        "default_upstream = \"a\"\n{text}\n[upstreams.a]\nbase_url = \"http://a\"\n\
+         [upstreams.b]\nbase_url = \"http://b\"\n"
+    ))
+}
+
+#[test]
+fn routes_name_their_upstreams_in_several_ways() {
+    let config = two(
+        "[models.m]\nupstreams = [\"b\", { upstream = \"a\", model = \"x\", weight = 3 }]\n\
+         strategy = \"weighted\"\ntemperature = 1\nextra_body = { k = [1, { a = true }] }\n\
+         [models.\"*-mini*\"]\n[profiles.\"fast.1\"]\nupstream = \"b\"\nmodel = \"small\"\n\
+         reasoning_effort = \"low\"\nmax_output_tokens = 5\n[profiles.bare]\n",
+    )
+    .config();
+    let target = |upstream: &str, model: Option<&str>, weight| Target {
+        upstream: upstream.to_owned(),
+        model: model.map(str::to_owned),
+        weight,
+    };
+    let [model, mini] = config.models.as_slice() else {
+        panic!("two models")
+    };
+    assert_eq!(
+        model.targets,
+        [target("b", None, 1), target("a", Some("x"), 3)]
+    );
+    assert_eq!(model.strategy, Strategy::Weighted);
+    assert_eq!(model.overrides.temperature, Some(1.0));
+    assert_eq!(mini.name, Pattern::Glob("*-mini*".to_owned()));
+    assert_eq!(mini.targets, [target("a", None, 1)]);
+    let [fast, bare] = config.presets.as_slice() else {
+        panic!("two profiles")
+    };
+    assert_eq!(fast.name, "fast.1");
+    assert_eq!(fast.targets, [target("b", None, 1)]);
+    assert_eq!((fast.strategy, bare.strategy), (None, None));
+    assert_eq!(fast.max_output_tokens, Some(5));
+    assert_eq!(bare.targets, []);
+}
+
+#[test]
+fn upstreams_have_proxies_and_limits() {
+    let config = World::with(&format!(
+        "{ONE}proxy = \"socks5h://me:secret@proxy:1080\"\nwire_api = \"responses\"\n\
+         auth = \"passthrough\"\nmax_concurrency = 3\nmax_queue = 0\ndrop_fields = [\"a.b\"]\n\
+         extra_body = {{ k = 1 }}\nbreaker_failures = 0\nbreaker_pause_ms = 90000\n"
+    ))
+    .config();
+    let a = &config.upstreams[0];
+    let Proxy::Url(url) = &a.proxy else {
+        panic!("a proxy")
+    };
+    assert_eq!(url.expose_secret(), "socks5h://me:secret@proxy:1080");
+    assert_eq!(
+        (a.wire_api, a.auth),
+        (WireApi::Responses, Auth::Passthrough)
+    );
+    assert_eq!((a.max_concurrency, a.max_queue), (Some(3), 0));
+    assert_eq!(
+        a.breaker_max_pause,
+        Duration::from_secs(90),
+        "not below the first"
+    );
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn what_has_not_changed_is_the_same() {
+    let load = |text: &str, value: &str| {
+        World::with(&format!("{ONE}env_key = \"K\"\n{text}"))
+            .env("K", value)
+            .config()
+            .upstreams
+            .remove(0)
+    };
+    let one = load("", "k");
+    assert!(one.is_same(&load("", "k")));
+    for (text, value) in [
+        ("", "other"),
+        ("max_queue = 1", "k"),
+        ("proxy = \"none\"", "k"),
+        ("query_params = { a = \"b\" }", "k"),
+        ("dialect = { max_tokens_field = \"max_tokens\" }", "k"),
+    ] {
+        assert!(!one.is_same(&load(text, value)), "{text} {value}");
+    }
 }

@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::caller::Caller;
 use super::frames::{self, Frames};
-use super::keep::{Keeping, unavailable};
-use super::prepare::{Order, Prepared, Purpose};
+use super::keep::{Keeping, Kept, unavailable};
+use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::run::{Run, Step};
-use super::{Engine, Reply};
+use super::{Asked, Engine, Reply};
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
@@ -96,7 +96,7 @@ impl Engine {
             stream,
             ..
         } = prepared;
-        let (Some(keeping), Some(store)) = (keeping, &self.store) else {
+        let (Some(keeping), Some(store)) = (keeping, &self.kept.store) else {
             let error = ErrorObject::server("background work needs a store");
             return Err(Refusal::new(500, error));
         };
@@ -142,7 +142,9 @@ fn queued_record(queued: &Response<'_>, keeping: &Keeping) -> Record {
 
 /// Does background work until it is told to end.
 pub struct Worker {
-    engine: Arc<Engine>,
+    /// What a response that begins now is made by.
+    engine: Box<dyn Fn() -> Arc<Engine> + Send + Sync>,
+    kept: Kept,
     store: Store,
     settings: BackgroundSettings,
     name: String,
@@ -154,11 +156,16 @@ pub struct Worker {
 impl Worker {
     /// A worker, if the engine has a store. `name` is one that no other has.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, settings: BackgroundSettings, name: String) -> Option<Self> {
-        let store = engine.store.clone()?;
+    pub fn new(
+        engine: impl Fn() -> Arc<Engine> + Send + Sync + 'static,
+        settings: BackgroundSettings,
+        name: String,
+    ) -> Option<Self> {
+        let kept = engine().kept.clone();
         Some(Self {
-            engine,
-            store,
+            engine: Box::new(engine),
+            store: kept.store.clone()?,
+            kept,
             settings,
             name,
             tasks: TaskTracker::new(),
@@ -206,7 +213,7 @@ impl Worker {
         let free = self
             .settings
             .concurrency
-            .saturating_sub(self.engine.held.len());
+            .saturating_sub(self.kept.held.len());
         if free == 0 {
             return;
         }
@@ -221,9 +228,9 @@ impl Worker {
     }
 
     fn begin(&self, job: Job) {
-        let stop = self.engine.held.add(&job.record.id);
+        let stop = self.kept.held.add(&job.record.id);
         let work = Work {
-            engine: Arc::clone(&self.engine),
+            engine: (self.engine)(),
             store: self.store.clone(),
             worker: self.name.clone(),
             record: job.record,
@@ -231,7 +238,7 @@ impl Worker {
             ending: self.ending.clone(),
         };
         self.tasks.spawn(async move {
-            let held = Arc::clone(&work.engine.held);
+            let held = Arc::clone(&work.engine.kept.held);
             let id = work.record.id.clone();
             work.run(job.request).await;
             held.remove(&id);
@@ -242,7 +249,7 @@ impl Worker {
     async fn care(&self) {
         let every = (self.settings.lease / 4).clamp(Duration::from_millis(50), POLL);
         loop {
-            let held = self.engine.held.ids();
+            let held = self.kept.held.ids();
             if !held.is_empty() {
                 self.renew(&held).await;
             }
@@ -260,7 +267,7 @@ impl Worker {
             Ok(still) => {
                 for id in held.iter().filter(|id| !still.contains(id)) {
                     tracing::info!(response.id = %id, "called off, or taken away");
-                    self.engine.held.stop(id);
+                    self.kept.held.stop(id);
                 }
             }
             Err(error) => tracing::error!(%error, "leases cannot be renewed"),
@@ -279,7 +286,7 @@ impl Worker {
             let message = "The server that worked on this response stopped; it was not finished.";
             let error = ErrorObject::server(message).with_code("worker_lost");
             let id = record.id.clone();
-            let output = self.engine.partial_output(&record).await;
+            let output = (self.engine)().partial_output(&record).await;
             let record = ended(record, Status::Failed, Some(&error), output);
             let last = last_event(&record);
             match self.store.fail_lost(record, last).await {
@@ -300,7 +307,7 @@ impl Engine {
             item: &'a serde_json::value::RawValue,
         }
 
-        let Some(store) = &self.store else {
+        let Some(store) = &self.kept.store else {
             return record.output.clone();
         };
         let mut items: Vec<String> = Vec::new();
@@ -408,27 +415,26 @@ impl Work {
         let told = |refusal: Refusal| refusal.error;
         let caller = Caller {
             tenant: self.record.tenant.clone(),
-            lane: None,
+            ..Caller::default()
         };
         let mut order = Order {
-            id: kept::digits_of(&self.record.id),
             created_at: self.record.created_at,
-            caller: &caller,
-            purpose: Purpose::Background,
             announced: ANNOUNCED,
-            lead: None,
-            drop_turns: 0,
+            ..Order::new(
+                kept::digits_of(&self.record.id),
+                &caller,
+                Purpose::Background,
+            )
         };
         let prepared = self.engine.fit(&request, &mut order).await.map_err(told)?;
-        let (mut prepared, source) = self
-            .engine
-            .ask(prepared, request, order)
-            .await
-            .map_err(told)?;
+        let asked = self.engine.ask(prepared, request, order).await;
+        let Asked::Answer(mut prepared, arrival) = asked.map_err(told)? else {
+            return Err(only_translated("Background work").error);
+        };
         let Some(keeping) = prepared.keeping.take() else {
             return Err(ErrorObject::server("background work needs a store"));
         };
-        let run = self.engine.run(prepared, source, frames);
+        let run = self.engine.run(prepared, arrival, frames);
         match self.read(run, frames).await {
             Some(outcome) => Ok(Some((keeping, outcome))),
             None => Ok(None),

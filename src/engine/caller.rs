@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderMap;
+
 use crate::store::Turn;
 
 /// Who asks.
@@ -10,6 +12,10 @@ use crate::store::Turn;
 pub struct Caller {
     /// Whose responses these are: nobody else sees them. Empty for those who give no key.
     pub tenant: String,
+    /// The profile that it picks.
+    pub profile: Option<String>,
+    /// The client's own key, in the headers that it came in.
+    pub keys: HeaderMap,
     /// The lane of a connection that remembers its latest response, stored or not.
     pub lane: Option<Lane>,
 }

@@ -81,8 +81,10 @@ impl Engine {
         let mut entries: Vec<CatalogEntry> = Vec::new();
         for route in self.routes.iter() {
             if let Names::Exact(name) = &route.names {
-                let told = lists.get(route.upstream).and_then(|models| {
-                    let own = route.model.as_deref().unwrap_or(name);
+                let told = route.targets.iter().find_map(|target| {
+                    let own = target.model.as_deref().or(route.model.as_deref());
+                    let own = own.unwrap_or(name);
+                    let models = lists.get(target.upstream)?;
                     models.iter().find(|model| model.id == own)
                 });
                 self.push(&mut entries, name, route, told);
@@ -92,8 +94,11 @@ impl Engine {
             for model in models.iter() {
                 // A name that another upstream would get is not on offer here.
                 if let Some(route) = self.routes.find(&model.id)
-                    && route.upstream == at
                     && route.model.is_none()
+                    && route
+                        .targets
+                        .iter()
+                        .any(|target| target.upstream == at && target.model.is_none())
                 {
                     self.push(&mut entries, &model.id, route, Some(model));
                 }
@@ -119,9 +124,10 @@ impl Engine {
             return;
         }
         let mut metadata = route.metadata.clone();
-        let upstream = self
-            .upstreams
-            .get(route.upstream)
+        let upstream = route
+            .targets
+            .first()
+            .and_then(|target| self.upstreams.get(target.upstream))
             .map_or("", |upstream| &upstream.settings().name);
         if let Some(told) = told {
             metadata.context_window = metadata.context_window.or(told.context_window);

@@ -111,11 +111,11 @@ pub(super) fn no_model() -> Refusal {
     Refusal::bad_request(error)
 }
 
-pub(super) fn unknown_model(model: &str) -> Refusal {
-    let message =
-        format!("The model `{model}` does not exist: no entry of the configuration has it.");
+/// Told of a request that is too long however much is left out of it.
+pub(super) fn too_long() -> Refusal {
+    let message = "The conversation is too long for the model, and so is what can be left of it.";
     let error = ErrorObject::invalid(message)
-        .with_param("model")
-        .with_code("model_not_found");
-    Refusal::new(404, error)
+        .with_param("input")
+        .with_code("context_length_exceeded");
+    Refusal::bad_request(error)
 }

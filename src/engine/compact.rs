@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 
-use super::Engine;
 use super::caller::Caller;
-use super::prepare::{Order, Purpose};
+use super::prepare::{Order, Purpose, only_translated};
+use super::{Asked, Engine};
 use crate::json::tree::Tree;
 use crate::responses::kept;
 use crate::responses::{CreateResponse, ErrorObject, OutputItem};
-use crate::time::unix_now;
 use crate::translate::{Outcome, compaction};
 use crate::upstream::Refusal;
 
@@ -24,15 +23,7 @@ impl Engine {
         id: &str,
         caller: &Caller,
     ) -> Result<Vec<u8>, Refusal> {
-        let order = Order {
-            id,
-            created_at: unix_now(),
-            caller,
-            purpose: Purpose::Summary,
-            announced: 0,
-            lead: None,
-            drop_turns: 0,
-        };
+        let order = Order::new(id, caller, Purpose::Summary);
         let outcome = self.summary(&body, &order).await?;
         let people = self.people(&body, id, caller).await?;
         let mut items = people;
@@ -67,9 +58,13 @@ impl Engine {
         // Not through itself again: what is summed up is not summed up first.
         let mut prepared = self.prepare(body, order).await?;
         prepared.background = false;
+        prepared.stream = false;
 
-        let (prepared, source) = self.ask(prepared, body.clone(), order.clone()).await?;
-        let outcome = self.outcome(prepared, source).await;
+        let asked = self.ask(prepared, body.clone(), order.clone()).await?;
+        let Asked::Answer(prepared, arrival) = asked else {
+            return Err(only_translated("Compaction"));
+        };
+        let outcome = self.outcome(prepared, arrival).await;
         match outcome.failure() {
             Some(error) => Err(Refusal::of_failure(error.clone())),
             None => Ok(outcome),

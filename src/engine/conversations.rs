@@ -211,7 +211,7 @@ impl Engine {
     }
 
     fn shelf(&self) -> Result<&Store, Refusal> {
-        self.store.as_ref().ok_or_else(|| {
+        self.kept.store.as_ref().ok_or_else(|| {
             let message =
                 "This server keeps nothing (store.url = \"none\"): it has no conversations.";
             let error = ErrorObject::invalid(message).with_code("unsupported_operation");

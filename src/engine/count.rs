@@ -1,9 +1,10 @@
 //! How many tokens a request would be.
 
+use bytes::Bytes;
+
 use super::Engine;
 use super::caller::Caller;
 use super::prepare::{Order, Purpose};
-use crate::time::unix_now;
 use crate::upstream::Refusal;
 
 /// A count of tokens.
@@ -22,28 +23,23 @@ impl Engine {
     /// A request that is wrong, or that continues what is not there.
     pub async fn count_tokens(
         &self,
-        body: &[u8],
+        body: &Bytes,
         id: &str,
         caller: &Caller,
     ) -> Result<TokenCount, Refusal> {
-        let order = Order {
-            id,
-            created_at: unix_now(),
-            caller,
-            purpose: Purpose::Answer,
-            announced: 0,
-            lead: None,
-            drop_turns: 0,
-        };
+        let order = Order::new(id, caller, Purpose::Count);
         let prepared = self.prepare(body, &order).await?;
-        let counted = prepared.upstream.count_tokens(&prepared.chat).await;
+        let counted = prepared
+            .upstream
+            .count_tokens(prepared.journey.chat())
+            .await;
         Ok(match counted {
             Some(tokens) => TokenCount {
                 tokens,
                 counted: true,
             },
             None => TokenCount {
-                tokens: crate::translate::count_tokens(&prepared.chat),
+                tokens: crate::translate::count_tokens(prepared.journey.chat()),
                 counted: false,
             },
         })

@@ -51,6 +51,11 @@ impl History {
         Ok(())
     }
 
+    /// Whether there is nothing of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.conversation.is_empty() && self.referred.is_empty()
+    }
+
     /// The JSON of an item that the request refers to.
     pub(super) fn find(&self, id: &str) -> Option<&str> {
         self.referred.get(id).map(String::as_str)
@@ -115,7 +120,7 @@ impl Engine {
 
     async fn chain(&self, id: &str, caller: &Caller) -> Result<Vec<Turn>, Refusal> {
         let remembered = caller.lane.as_ref().and_then(|lane| lane.history(id));
-        let turns = match (remembered, &self.store) {
+        let turns = match (remembered, &self.kept.store) {
             (Some(turns), _) => Some(turns),
             (None, Some(store)) => {
                 let history = store.history(&caller.tenant, id).await;
@@ -125,7 +130,7 @@ impl Engine {
         };
         let turns = turns.ok_or_else(|| {
             let mut refusal = no_previous(id);
-            refusal.error.message.push_str(self.unkept.reason(id));
+            refusal.error.message.push_str(self.kept.unkept.reason(id));
             refusal
         })?;
         match turns.last() {
@@ -143,7 +148,7 @@ impl Engine {
     }
 
     async fn conversation_items(&self, id: &str, caller: &Caller) -> Result<Vec<Bytes>, Refusal> {
-        let items = match &self.store {
+        let items = match &self.kept.store {
             Some(store) => store
                 .all_items(&caller.tenant, id)
                 .await
@@ -181,7 +186,7 @@ impl Engine {
             .collect();
         responses.sort();
         responses.dedup();
-        let others = match &self.store {
+        let others = match &self.kept.store {
             Some(store) if !responses.is_empty() => store
                 .turns(&caller.tenant, &responses)
                 .await

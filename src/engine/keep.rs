@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::background::Held;
 use super::caller::Lane;
 use crate::responses::kept::{self, KeptItem};
 use crate::responses::{ErrorObject, OutputItem};
@@ -34,6 +35,26 @@ impl Unkept {
         match ids.iter().any(|known| known == id) {
             true => " It was made, but the store failed to keep it.",
             false => "",
+        }
+    }
+}
+
+/// Where responses are kept, and what goes with it: the same for all engines of a process.
+#[derive(Clone, Default)]
+pub struct Kept {
+    pub(super) store: Option<Store>,
+    /// Background responses that this process makes.
+    pub(super) held: Arc<Held>,
+    pub(super) unkept: Arc<Unkept>,
+}
+
+impl Kept {
+    /// Keeps in this store; without one nothing is kept.
+    #[must_use]
+    pub fn new(store: Option<Store>) -> Self {
+        Self {
+            store,
+            ..Self::default()
         }
     }
 }

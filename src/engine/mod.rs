@@ -8,6 +8,7 @@
 //! * `background`: responses that are made without a client; `follow` those who watch;
 //! * `state`, `conversations`: what is stored, as the API shows it; `count`, `compact`: the rest.
 
+mod attempt;
 mod background;
 mod caller;
 mod catalog;
@@ -20,9 +21,12 @@ mod frames;
 mod history;
 mod keep;
 mod notes;
+mod passed;
 mod prepare;
+mod recipe;
 mod route;
 mod run;
+mod shape;
 mod state;
 mod stream;
 mod structured;
@@ -40,21 +44,20 @@ pub use caller::{Caller, Lane, Session};
 pub use catalog::{CatalogEntry, Modality, ModelMetadata};
 pub use count::TokenCount;
 pub use follow::Follow;
-pub use route::{Names, Route, Routes};
+pub use keep::Kept;
+pub use passed::Passed;
+pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
-use crate::store::Store;
 use crate::time::unix_now;
 use crate::translate::{self, Ending, Ignore, Outcome, Pipeline, Seals, Sink as _, Thinking};
-use crate::upstream::{Refusal, Upstream};
-use background::Held;
-use keep::Unkept;
+use crate::upstream::{ModelHealth, Refusal, Upstream};
+use attempt::{Arrival, Arrived};
 use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
-use structured::Structured;
 use waiting::Waiting;
 
 /// How often a request is made shorter before it is given up.
@@ -81,16 +84,26 @@ pub struct Engine {
     upstreams: Vec<Arc<Upstream>>,
     routes: Routes,
     seals: Arc<dyn Seals>,
-    store: Option<Store>,
-    /// Background responses that this process makes.
-    held: Arc<Held>,
-    unkept: Arc<Unkept>,
+    kept: Kept,
     catalog: catalog::Cache,
-    told: notes::Told,
+    told: Arc<notes::Told>,
+}
+
+/// How an upstream fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHealth {
+    /// Its name.
+    pub upstream: String,
+    /// Requests that are being answered.
+    pub in_flight: usize,
+    /// Its models of which there is anything to tell.
+    pub models: Vec<ModelHealth>,
 }
 
 /// An answer.
 pub enum Reply {
+    /// A stream of another server's events, as they come.
+    Passed(Box<Passed>),
     /// A stream of events, as they are made.
     Stream(Box<ResponseStream>),
     /// A stream of events of a response in the background.
@@ -99,33 +112,38 @@ pub enum Reply {
     Whole(Vec<u8>),
 }
 
+/// What came of asking.
+enum Asked {
+    /// An upstream begins to answer, or will.
+    Answer(Prepared, Option<Box<Arrival>>),
+    /// It answers in the client's own language.
+    Passed(Box<Passed>),
+}
+
 impl Engine {
-    /// Builds one. `routes` refer to `upstreams` by their place in the list. Without a store nothing
-    /// is kept.
+    /// Builds one. `routes` refer to `upstreams` by their place in the list.
     #[must_use]
     pub fn new(
         settings: Settings,
         upstreams: Vec<Arc<Upstream>>,
         routes: Routes,
         seals: Arc<dyn Seals>,
-        store: Option<Store>,
+        kept: Kept,
     ) -> Self {
         Self {
             settings,
             upstreams,
             routes,
             seals,
-            store,
-            held: Arc::default(),
-            unkept: Arc::default(),
+            kept,
             catalog: catalog::Cache::default(),
-            told: notes::Told::default(),
+            told: Arc::default(),
         }
     }
 
     /// Closes the store, once nothing is made any more.
     pub async fn close(&self) {
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.kept.store {
             store.close().await;
         }
     }
@@ -136,20 +154,23 @@ impl Engine {
         &self.upstreams
     }
 
+    /// How all upstreams fare.
+    #[must_use]
+    pub fn health(&self) -> Vec<UpstreamHealth> {
+        let health = |upstream: &Arc<Upstream>| UpstreamHealth {
+            upstream: upstream.settings().name.clone(),
+            in_flight: upstream.in_flight(),
+            models: upstream.health(),
+        };
+        self.upstreams.iter().map(health).collect()
+    }
+
     /// Answers a request. `id` is 32 hex digits that no other response has.
     ///
     /// # Errors
     /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
     pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
-        let mut order = Order {
-            id,
-            created_at: unix_now(),
-            caller,
-            purpose: Purpose::Answer,
-            announced: 0,
-            lead: None,
-            drop_turns: 0,
-        };
+        let mut order = Order::new(id, caller, Purpose::Answer);
         let prepared = self.fit(&body, &mut order).await?;
         if prepared.background {
             return self.enqueue(prepared, body).await;
@@ -160,7 +181,7 @@ impl Engine {
         if prepared.stream {
             self.stream(prepared, body, order).await
         } else {
-            self.whole(prepared, body, order).await.map(Reply::Whole)
+            self.whole(prepared, body, order).await
         }
     }
 
@@ -180,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// A stream begins as soon as the upstream has accepted, or has been thinking about it for a
+    /// A stream begins as soon as an upstream has accepted, or has been thinking about it for a
     /// moment: a refusal that comes in time is an HTTP error, a later one ends the stream. A quick
     /// refusal is an HTTP error even if it takes several tries.
     async fn stream(
@@ -189,10 +210,13 @@ impl Engine {
         body: Bytes,
         order: Order<'_>,
     ) -> Result<Reply, Refusal> {
-        let (mut prepared, source) = self.ask(prepared, body, order).await?;
+        let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
+            Asked::Answer(prepared, arrival) => (prepared, arrival),
+            Asked::Passed(passed) => return Ok(Reply::Passed(passed)),
+        };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(prepared, source, &mut sink);
+        let run = self.run(prepared, arrival, &mut sink);
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -206,10 +230,13 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
-    ) -> Result<Vec<u8>, Refusal> {
-        let (mut prepared, source) = self.ask(prepared, body, order).await?;
+    ) -> Result<Reply, Refusal> {
+        let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
+            Asked::Answer(prepared, arrival) => (prepared, arrival),
+            Asked::Passed(passed) => return Ok(Reply::Whole(passed.into_document())),
+        };
         let keeping = prepared.keeping.take();
-        let outcome = self.outcome(prepared, source).await;
+        let outcome = self.outcome(prepared, arrival).await;
         let failure = outcome.failure().cloned().map(Refusal::of_failure);
         let mut json = Vec::new();
         outcome.response().write(&mut json);
@@ -218,27 +245,31 @@ impl Engine {
         }
         match failure {
             Some(refusal) => Err(refusal),
-            None => Ok(json),
+            None => Ok(Reply::Whole(json)),
         }
     }
 
     /// Reads an answer to its end while nobody listens.
-    async fn outcome(&self, prepared: Prepared, source: Source) -> Outcome {
-        let mut run = self.run(prepared, source, &mut Ignore);
+    async fn outcome(&self, prepared: Prepared, arrival: Option<Box<Arrival>>) -> Outcome {
+        let mut run = self.run(prepared, arrival, &mut Ignore);
         *std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await
     }
 
-    /// Asks the upstream. What streams may begin without its answer.
+    /// Asks the upstreams. What streams may begin without their answer.
     async fn ask(
         &self,
         mut prepared: Prepared,
         body: Bytes,
         mut order: Order<'_>,
-    ) -> Result<(Prepared, Source), Refusal> {
+    ) -> Result<Asked, Refusal> {
         for _ in 0..MAX_TRUNCATIONS {
-            let refusal = match self.ask_once(&prepared).await {
+            let refusal = match self.ask_once(&mut prepared).await {
                 Err(refusal) => refusal,
-                Ok(source) => return Ok((prepared, source)),
+                Ok(Some(Arrived::Passed(passed))) => return Ok(Asked::Passed(passed)),
+                Ok(Some(Arrived::Chat(arrival))) => {
+                    return Ok(Asked::Answer(prepared, Some(arrival)));
+                }
+                Ok(None) => return Ok(Asked::Answer(prepared, None)),
             };
             let is_too_long = refusal.error.code.as_deref() == Some("context_length_exceeded");
             if !is_too_long || prepared.droppable == 0 {
@@ -247,55 +278,63 @@ impl Engine {
             order.drop_turns += prepared.cut();
             prepared = self.prepare(&body, &order).await?;
         }
-        self.ask_once(&prepared)
-            .await
-            .map(|source| (prepared, source))
+        Err(check::too_long())
     }
 
-    async fn ask_once(&self, prepared: &Prepared) -> Result<Source, Refusal> {
-        let streams = prepared.streams();
-        let mut asking = prepared.upstream.chat(prepared.chat.clone(), streams);
+    async fn ask_once(&self, prepared: &mut Prepared) -> Result<Option<Arrived>, Refusal> {
         let waiting = Waiting::new(prepared);
-        // What may be asked once more, shorter, must not have begun to answer.
-        let early = if streams && prepared.droppable == 0 {
-            asking.answer_soon(self.settings.first_status_wait).await
+        let journey = &mut prepared.journey;
+        let streams = prepared.stream || prepared.background;
+        // What is passed on begins with its own first event, so that none of ours may be before. And
+        // what may be asked once more, shorter, must not have begun to answer.
+        let early = if streams && prepared.droppable == 0 && !journey.may_pass() {
+            journey.go_soon(self.settings.first_status_wait).await
         } else {
-            Some(asking.answer_now().await)
+            Some(journey.go().await)
         };
         waiting.over();
-        Ok(match early {
-            Some(answer) => Source::Answer(answer?),
-            // What it logs belongs to this request, wherever it is waited for.
-            None => Source::Asking(Box::pin(asking.answer().instrument(Span::current()))),
-        })
+        early.transpose()
     }
 
-    fn run(&self, prepared: Prepared, source: Source, sink: &mut dyn translate::Sink) -> Run {
+    /// Begins a response. Without an arrival the upstreams are waited for by the run.
+    fn run(
+        &self,
+        prepared: Prepared,
+        arrival: Option<Box<Arrival>>,
+        sink: &mut dyn translate::Sink,
+    ) -> Run {
         let Prepared {
+            mut journey,
             upstream,
+            dialect,
             context,
             logprobs,
             stream,
-            chat,
-            validator,
+            background,
             ..
         } = prepared;
-        let settings = upstream.settings();
-        let run_settings = RunSettings {
-            upstream: Arc::clone(&upstream),
+        let limits = upstream.settings().limits;
+        let settings = RunSettings {
+            upstream,
+            // What was stored cannot be taken back either.
+            stream: stream || background,
+            logprobs,
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked: chat.len(),
+            asked: journey.asked(),
         };
-        let check = validator.map(|validator| {
-            Structured::new(validator, &upstream, chat, (stream, logprobs), &context)
-        });
-        let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
-        let mut run = Run::new(pipeline, source, run_settings);
-        if let Some(check) = check {
-            run.check(check);
-        }
-        run
+        let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
+        journey.announced();
+        let Some(arrival) = arrival else {
+            let asking = async move {
+                let arrived = journey.go().await;
+                (journey, arrived)
+            };
+            // What it logs belongs to this request, wherever it is waited for.
+            let source = Source::Asking(Box::pin(asking.instrument(Span::current())));
+            return Run::new(pipeline, source, settings);
+        };
+        Run::answering(pipeline, journey, *arrival, settings)
     }
 
     /// Answers with nothing, which a later request can continue.
@@ -344,14 +383,9 @@ fn empty_outcome(head: Head) -> Outcome {
 }
 
 impl Prepared {
-    /// Whether the upstream is asked for a stream.
-    fn streams(&self) -> bool {
-        self.stream || self.background
-    }
-
     /// Whether the model is known to take less than this.
     fn is_too_long(&self) -> bool {
-        let tokens = translate::estimate_tokens(self.chat.len());
+        let tokens = translate::estimate_tokens(self.journey.asked());
         self.context_window.is_some_and(|window| tokens > window)
     }
 

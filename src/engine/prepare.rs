@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::attempt::{Journey, Plan};
 use super::caller::Caller;
 use super::history::History;
 use super::keep::Keeping;
-use super::{Engine, Route, check, structured};
-use crate::json::{Text, TextOr};
-use crate::responses::CreateResponse;
-use crate::responses::input::InputItem;
+use super::recipe::{Recipe, Stop};
+use super::route::Choice;
+use super::shape::{self, Shape};
+use super::{Engine, check};
 use crate::responses::kept::{self, KeptItem};
 use crate::responses::response::{Echo, Head};
-use crate::translate::{
-    self, LowerError, LoweringOptions, Note, Sealing, Thinking, ToolMap, TurnContext, compaction,
-};
-use crate::upstream::{Refusal, Upstream};
+use crate::responses::{CreateResponse, ErrorObject};
+use crate::translate::{self, Sealing, Thinking, ToolMap, TurnContext};
+use crate::upstream::{Dialect, Refusal, Upstream};
 
 /// What a response is made as.
 #[derive(Clone)]
@@ -47,13 +47,32 @@ pub(super) enum Purpose {
     Background,
     /// A summary of its conversation.
     Summary,
+    /// Nothing: only its size is of interest.
+    Count,
+}
+
+impl<'o> Order<'o> {
+    /// A response that begins now.
+    pub(super) fn new(id: &'o str, caller: &'o Caller, purpose: Purpose) -> Self {
+        Self {
+            id,
+            created_at: crate::time::unix_now(),
+            caller,
+            purpose,
+            announced: 0,
+            lead: None,
+            drop_turns: 0,
+        }
+    }
 }
 
 /// A request on its way: everything of it that outlives its bytes.
 pub(super) struct Prepared {
+    pub(super) journey: Box<Journey>,
+    /// Who is asked first.
     pub(super) upstream: Arc<Upstream>,
-    /// The body for the upstream.
-    pub(super) chat: Bytes,
+    /// Its dialect.
+    pub(super) dialect: Arc<Dialect>,
     pub(super) context: TurnContext,
     /// Whether the client wants a stream.
     pub(super) stream: bool,
@@ -70,8 +89,6 @@ pub(super) struct Prepared {
     pub(super) compact_first: bool,
     /// How many tokens the model takes, where it is known.
     pub(super) context_window: Option<u64>,
-    /// What the answer must fit, where the upstream does not see to it.
-    pub(super) validator: Option<jsonschema::Validator>,
 }
 
 impl Engine {
@@ -81,11 +98,11 @@ impl Engine {
     /// A request that is wrong, or that continues what is not there.
     pub(super) async fn prepare(
         &self,
-        body: &[u8],
+        body: &Bytes,
         order: &Order<'_>,
     ) -> Result<Prepared, Refusal> {
         if let Some(mended) = CreateResponse::mend_surrogates(body) {
-            return self.prepare_body(&mended, order).await;
+            return self.prepare_body(&Bytes::from(mended), order).await;
         }
         let refusal = match self.prepare_body(body, order).await {
             Err(refusal) if refusal.status == 400 => refusal,
@@ -94,39 +111,58 @@ impl Engine {
         // Where mending does not help, the first complaint is the one to tell.
         match CreateResponse::mend(body) {
             Some(mended) => {
-                let prepared = self.prepare_body(&mended, order).await;
+                let prepared = self.prepare_body(&Bytes::from(mended), order).await;
                 prepared.map_err(|_| refusal)
             }
             None => Err(refusal),
         }
     }
 
-    async fn prepare_body(&self, body: &[u8], order: &Order<'_>) -> Result<Prepared, Refusal> {
+    async fn prepare_body(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
-        check::request(&request, self.store.is_some())?;
-        let history = self.history(&request, order.caller).await?;
+        let model = request.model.clone().ok_or_else(check::no_model)?;
+        let choice = self
+            .routes
+            .choose(&model, order.caller.profile.as_deref())?;
+        let mut stops = self.stops(&choice);
+        let passes_all = stops.iter().all(Stop::passes);
+        let history = match passes_all && order.purpose != Purpose::Summary {
+            // What such a server keeps it finds itself.
+            true => Arc::default(),
+            false => {
+                check::request(&request, self.kept.store.is_some())?;
+                Arc::new(self.history(&request, order.caller).await?)
+            }
+        };
+        if !passes_all && (!history.is_empty() || needs_translation(&request, order)) {
+            // Nor can it know what we keep.
+            stops.retain(|stop| !stop.passes());
+        }
         let mut request = request;
         history.enter(&mut request)?;
-        let raw = CreateResponse::raw_input(body);
-        self.prepare_request(request, raw, &history, order)
+        let course = Course {
+            choice,
+            stops,
+            passes_all,
+            history: Arc::clone(&history),
+        };
+        self.begin(request, body, course, order)
     }
 
-    fn prepare_request<'a>(
+    fn begin<'a>(
         &self,
         mut request: CreateResponse<'a>,
-        raw_input: Option<&'a RawValue>,
-        history: &'a History,
+        body: &'a Bytes,
+        course: Course<'_>,
         order: &Order<'_>,
     ) -> Result<Prepared, Refusal> {
-        if order.caller.lane.is_some() {
+        let over_socket = order.caller.lane.is_some();
+        if over_socket {
             // Over a socket all is streamed, and nothing is made without it.
             request.stream = Some(true);
             request.background = None;
         }
         let model = request.model.clone().ok_or_else(check::no_model)?;
-        let (route, upstream) = self
-            .find(&model)
-            .ok_or_else(|| check::unknown_model(&model))?;
         let head = Head {
             id: format!("resp_{}", order.id),
             created_at: order.created_at,
@@ -134,17 +170,20 @@ impl Engine {
             echo: Echo::new(&request),
         };
         let seal = self.seals.of(&order.caller.tenant);
-        let keeping = self.keeping(&request, raw_input, history, order);
-        let sums_up = take_trigger(&mut request) || order.purpose == Purpose::Summary;
-        // Not before the echo, which tells what the client said.
-        request.max_output_tokens = request
-            .max_output_tokens
-            .or(route.metadata.max_output_tokens);
-        request.drop_turns = order.drop_turns;
-        let background = request.background == Some(true);
+        let keeping = match course.passes_all {
+            true => None,
+            false => self.keeping(
+                &request,
+                CreateResponse::raw_input(body),
+                &course.history,
+                order,
+            ),
+        };
+        let sums_up = order.purpose == Purpose::Summary || shape::asks_for_summary(&request);
+        let background = request.background == Some(true) && !course.passes_all;
         let stream = request.stream.unwrap_or(false);
         // What is made in the background is told as it comes.
-        request.stream = Some(stream || background);
+        let streams = stream || background;
         let shows_sealed = request.includes("reasoning.encrypted_content");
         let mut context = TurnContext::new(head, ToolMap::default(), self.thinking(&request));
         context.sealing = (shows_sealed || keeping.is_some()).then(|| Sealing {
@@ -153,39 +192,42 @@ impl Engine {
         });
         context.announced = order.announced;
         context.lead.clone_from(&order.lead);
-        if sums_up {
-            ask_for_summary(&mut request);
-            context.summary = Some(Arc::clone(&seal));
-        } else if let Some(sealed) = &order.lead {
-            let summary = InputItem::Compaction(Some(Text::from(sealed.clone())));
-            push(&mut request, summary);
-        }
+        context.summary = sums_up.then(|| Arc::clone(&seal));
         let logprobs = request.includes("message.output_text.logprobs");
-        let threshold = request
-            .compact_threshold()
-            .filter(|_| !sums_up && order.lead.is_none());
+        let may_compact = !sums_up && order.lead.is_none() && !course.passes_all;
+        let threshold = request.compact_threshold().filter(|_| may_compact);
         let truncates = request.truncation.as_deref() == Some("auto");
         let warm_up = request.generate == Some(false);
-        let options = LoweringOptions {
-            profile: &upstream.settings().profile,
-            model: route.model.as_deref().unwrap_or(&model),
-            effort: route.effort.as_deref(),
-            seal: &*seal,
+        let recipe = Recipe {
+            id: order.id.to_owned(),
+            overrides: course.choice.overrides(),
+            max_output_tokens: course.choice.max_output_tokens(),
+            seal,
+            caller: order.caller.keys.clone(),
+            stream: streams,
+            history: Arc::clone(&course.history),
+            shape: Shape {
+                sums_up,
+                lead: order.lead.clone(),
+                drop_turns: order.drop_turns,
+                streams,
+                over_socket,
+            },
+            told: Arc::clone(&self.told),
         };
-        let lowered = lower(request, &options)?;
-        self.log_lowered(
-            &context.head.id,
-            upstream,
-            lowered.chat.len(),
-            &lowered.notes,
-        );
-        context.tools = lowered.tools;
-        let validator = lowered.schema.as_deref().map(structured::compile);
-        let validator = validator.transpose().map_err(Refusal::bad_request)?;
-        let tokens = translate::estimate_tokens(lowered.chat.len());
+        let plan = Plan {
+            strategy: course.choice.strategy(),
+            stops: course.stops,
+            sticky: request.prompt_cache_key.as_deref().map(str::to_owned),
+        };
+        let journey = Journey::begin(recipe, plan, request, body)?;
+        let (upstream, dialect) = journey.first();
+        let (turns, bytes) = journey.extent();
+        let tokens = translate::estimate_tokens(bytes);
         Ok(Prepared {
-            upstream: Arc::clone(upstream),
-            chat: lowered.chat,
+            journey: Box::new(journey),
+            upstream,
+            dialect,
             context,
             stream,
             logprobs,
@@ -193,12 +235,11 @@ impl Engine {
             background,
             warm_up,
             droppable: match truncates {
-                true => lowered.turns.saturating_sub(1 + order.drop_turns),
+                true => turns.saturating_sub(1 + order.drop_turns),
                 false => 0,
             },
             compact_first: threshold.is_some_and(|threshold| tokens >= threshold),
-            context_window: route.metadata.context_window,
-            validator,
+            context_window: course.choice.context_window(),
         })
     }
 
@@ -216,14 +257,14 @@ impl Engine {
         history: &History,
         order: &Order<'_>,
     ) -> Option<Keeping> {
-        if order.purpose == Purpose::Summary {
+        if matches!(order.purpose, Purpose::Summary | Purpose::Count) {
             return None;
         }
         let conversation = request.conversation_id().map(|id| id.to_string());
         let background = request.background == Some(true);
         let stores = request.store.unwrap_or(true) || background;
         let lane = order.caller.lane.clone();
-        let uses_store = self.store.is_some() && (stores || conversation.is_some());
+        let uses_store = self.kept.store.is_some() && (stores || conversation.is_some());
         if !uses_store && lane.is_none() {
             return None;
         }
@@ -232,7 +273,7 @@ impl Engine {
             None => Vec::new(),
         };
         Some(Keeping {
-            store: self.store.clone().filter(|_| uses_store),
+            store: self.kept.store.clone().filter(|_| uses_store),
             history: match lane {
                 Some(_) => history.turns.clone(),
                 None => Vec::new(),
@@ -247,100 +288,46 @@ impl Engine {
             stores,
             background,
             input,
-            unkept: Arc::clone(&self.unkept),
+            unkept: Arc::clone(&self.kept.unkept),
         })
     }
 
-    fn log_lowered(&self, id: &str, upstream: &Upstream, bytes: usize, notes: &[Note]) {
-        let upstream = &upstream.settings().name;
-        for note in notes {
-            self.told.log(id, upstream, note);
-        }
-        tracing::debug!(response.id = %id, upstream = %upstream, bytes, "request translated");
-    }
-
-    fn find(&self, model: &str) -> Option<(&Route, &Arc<Upstream>)> {
-        let route = self.routes.find(model)?;
-        Some((route, self.upstreams.get(route.upstream)?))
+    fn stops(&self, choice: &Choice<'_>) -> Vec<Stop> {
+        let stops = choice.targets().iter().filter_map(|target| {
+            Some(Stop {
+                upstream: Arc::clone(self.upstreams.get(target.upstream)?),
+                model: choice.model(target).to_owned(),
+                weight: target.weight,
+            })
+        });
+        stops.collect()
     }
 }
 
-/// Whether the last item asks for a summary of all before; it is taken away.
-fn take_trigger(request: &mut CreateResponse<'_>) -> bool {
-    let Some(TextOr::List(items)) = &mut request.input else {
-        return false;
-    };
-    let asks = matches!(items.last(), Some(InputItem::CompactionTrigger));
-    if asks {
-        items.pop();
-    }
-    asks
+/// Where a request may go, and what it takes along.
+struct Course<'c> {
+    choice: Choice<'c>,
+    stops: Vec<Stop>,
+    /// All of the upstreams speak the client's own language.
+    passes_all: bool,
+    history: Arc<History>,
 }
 
-/// The conversation as one that asks for its summary: without tools and without a format.
-fn ask_for_summary<'a>(request: &mut CreateResponse<'a>) {
-    let items = match request.input.take() {
-        Some(TextOr::List(items)) => items,
-        Some(TextOr::Text(text)) => vec![InputItem::Message {
-            role: crate::responses::input::Role::User,
-            content: TextOr::Text(text),
-        }],
-        // What it continues may be all there is.
-        _ => Vec::new(),
-    };
-    request.input = Some(TextOr::List(compaction::ask(items)));
-    request
-        .history
-        .retain(|item| !matches!(item, InputItem::Tools(_)));
-    request.tools = None;
-    request.tool_choice = None;
-    request.parallel_tool_calls = None;
-    if let Some(text) = &mut request.text {
-        text.format = None;
-    }
+/// Whether only an upstream can answer to which a request is translated.
+fn needs_translation(request: &CreateResponse<'_>, order: &Order<'_>) -> bool {
+    order.purpose != Purpose::Answer
+        || request.background == Some(true)
+        || request.compact_threshold().is_some()
+        || shape::asks_for_summary(request)
 }
 
-fn push<'a>(request: &mut CreateResponse<'a>, item: InputItem<'a>) {
-    match &mut request.input {
-        Some(TextOr::List(items)) => items.push(item),
-        Some(TextOr::Text(text)) => {
-            let spoken = InputItem::Message {
-                role: crate::responses::input::Role::User,
-                content: TextOr::Text(std::mem::take(text)),
-            };
-            request.input = Some(TextOr::List(vec![spoken, item]));
-        }
-        _ => request.input = Some(TextOr::List(vec![item])),
-    }
-}
-
-/// What is left of a lowering once its request's bytes are gone.
-struct LoweredBytes {
-    chat: Bytes,
-    tools: ToolMap,
-    notes: Vec<Note>,
-    turns: usize,
-    /// What the answer must fit, where the upstream does not see to it.
-    schema: Option<Box<RawValue>>,
-}
-
-/// Translates, and writes the body for the upstream.
-fn lower<'a>(
-    request: CreateResponse<'a>,
-    options: &LoweringOptions<'a>,
-) -> Result<LoweredBytes, Refusal> {
-    let lowered = translate::lower(request, options).map_err(|error| match error {
-        LowerError::Invalid(error) => Refusal::bad_request(error),
-        LowerError::ItemNotFound(error) => Refusal::new(404, error),
-    })?;
-    let chat = lowered.chat.into_json();
-    Ok(LoweredBytes {
-        chat: Bytes::from(chat),
-        tools: lowered.tools,
-        notes: lowered.notes,
-        turns: lowered.turns,
-        schema: lowered.schema,
-    })
+/// Told of a request that cannot be made by an upstream which speaks the client's own language.
+pub(super) fn only_translated(what: &str) -> Refusal {
+    let message = format!(
+        "{what} is not possible for this model: its server speaks the Responses API itself (wire_api = \"responses\"). Ask it there."
+    );
+    let error = ErrorObject::invalid(message).with_code("unsupported_operation");
+    Refusal::bad_request(error)
 }
 
 /// Shown as a summary if one is asked for, which clients do that show thinking to people.

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use tokio::time::Sleep;
-use tracing::Span;
+use tracing::{Instrument, Span};
 
+use super::attempt::{Arrival, Arrived, Journey};
 use super::structured::{Judgement, Structured};
 use super::tell::Telling;
+use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
 use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink, fault};
-use crate::upstream::{self, Refusal, Upstream, millis};
+use crate::upstream::{self, Answer, Refusal, Trial, Upstream, millis};
 
 /// How long token counts are awaited once all else was said.
 const COUNTS_WAIT: Duration = Duration::from_secs(5);
@@ -24,21 +26,27 @@ const COUNTS_WAIT: Duration = Duration::from_secs(5);
 /// neither.
 const END_WAIT: Duration = Duration::from_millis(300);
 
+/// The way to an upstream that answers, and on from there.
+type Travel = Pin<Box<dyn Future<Output = (Box<Journey>, Result<Arrived, Refusal>)> + Send>>;
+
 /// Where the answer comes from.
 pub(super) enum Source {
-    /// The upstream has the request and has not answered.
-    Asking(Pin<Box<dyn Future<Output = Result<upstream::Body, Refusal>> + Send>>),
+    /// An upstream has the request and has not answered.
+    Asking(Travel),
     /// It answers.
-    Answer(upstream::Body),
+    Answer(Answer),
     /// Nothing of it is wanted any more.
     Over,
 }
 
 /// What a run is told of its surroundings.
-#[derive(Debug)]
 pub(super) struct RunSettings {
-    /// Who answers.
+    /// Who answers, as far as is known.
     pub(super) upstream: Arc<Upstream>,
+    /// Whether the client hears of the answer as it comes.
+    pub(super) stream: bool,
+    /// Whether the client wants to know how probable each token was.
+    pub(super) logprobs: bool,
     /// The model as the client named it, for the log.
     pub(super) model: String,
     /// How long the client may hear nothing.
@@ -54,6 +62,10 @@ pub(super) struct Run {
     check: Option<Box<Structured>>,
     source: Source,
     settings: RunSettings,
+    /// The way to other upstreams, as long as this one's answer can still be forgotten.
+    journey: Option<Box<Journey>>,
+    /// To be told how it ends.
+    trial: Option<Trial>,
     /// When something last came from the upstream.
     heard: Instant,
     /// When something last went to the client.
@@ -90,6 +102,8 @@ impl Run {
             check: None,
             source,
             settings,
+            journey: None,
+            trial: None,
             heard: now,
             told: now,
             alarm: Box::pin(tokio::time::sleep_until(now + first)),
@@ -100,9 +114,112 @@ impl Run {
         }
     }
 
-    /// Has the answer checked before anything of it is told.
-    pub(super) fn check(&mut self, check: Structured) {
-        self.check = Some(Box::new(check));
+    /// A run of an upstream that has begun to answer; `journey` leads on to others.
+    pub(super) fn answering(
+        pipeline: Pipeline,
+        journey: Box<Journey>,
+        arrival: Arrival,
+        settings: RunSettings,
+    ) -> Self {
+        let nothing = std::future::pending::<(Box<Journey>, Result<Arrived, Refusal>)>();
+        let mut run = Self::new(pipeline, Source::Asking(Box::pin(nothing)), settings);
+        run.adopt(journey, arrival);
+        run
+    }
+
+    /// An upstream begins to answer; `journey` leads on to others.
+    pub(super) fn adopt(&mut self, journey: Box<Journey>, arrival: Arrival) {
+        let Arrival {
+            answer,
+            upstream,
+            dialect,
+            tools,
+            trial,
+            chat,
+            validator,
+        } = arrival;
+        let is_repair = self
+            .check
+            .as_ref()
+            .is_some_and(|check| check.awaits(&upstream));
+        if !is_repair {
+            let head = self.pipeline.as_ref().map(|pipeline| Head {
+                id: pipeline.id().to_owned(),
+                created_at: 0,
+                model: self.settings.model.clone(),
+                echo: Echo::default(),
+            });
+            self.check = validator.zip(head).map(|(validator, head)| {
+                let answering = (&upstream, &dialect, &tools);
+                let check =
+                    Structured::new(validator, answering, &chat, head, self.settings.logprobs);
+                Box::new(check)
+            });
+        }
+        if let Some(pipeline) = &mut self.pipeline {
+            let limits = upstream.settings().limits;
+            pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
+        }
+        self.settings.upstream = upstream;
+        self.settings.asked = chat.len();
+        self.source = Source::Answer(answer);
+        self.journey = Some(journey);
+        self.trial = Some(trial);
+        self.heard = Instant::now();
+        self.finished = None;
+        self.first = None;
+        let silent = self.heard + self.upstream().idle_timeout;
+        if silent < self.alarm.deadline() {
+            self.alarm.as_mut().reset(silent);
+        }
+    }
+
+    /// Leaves an answer that failed for another one, if the client has heard nothing of it.
+    fn go_on(&mut self, refusal: Refusal) -> bool {
+        let unheard =
+            !self.settings.stream || self.pipeline.as_ref().is_none_or(Pipeline::is_blank);
+        let Some(journey) = &self.journey else {
+            return false;
+        };
+        if !unheard || !journey.may_go_on(&refusal) {
+            return false;
+        }
+        let Some(mut journey) = self.journey.take() else {
+            return false;
+        };
+        tracing::warn!(
+            parent: &self.span,
+            upstream = %self.upstream().name,
+            error = %refusal.error.message,
+            "the answer broke off before anything of it was told: asking again"
+        );
+        if let Some(trial) = self.trial.take() {
+            trial.failed(&refusal);
+        }
+        let asking = async move {
+            let arrived = journey.go_on(refusal).await;
+            (journey, arrived)
+        };
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.finished = None;
+        true
+    }
+
+    /// Asks the same upstream once more, for an answer that fits.
+    fn repair(&mut self, chat: bytes::Bytes) {
+        let Some(mut journey) = self.journey.take() else {
+            return;
+        };
+        if let Some(trial) = self.trial.take() {
+            trial.succeeded();
+        }
+        let asking = async move {
+            let arrived = journey.repair(chat).await;
+            (journey, arrived)
+        };
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.heard = Instant::now();
+        self.finished = None;
     }
 
     /// Reads to the end.
@@ -127,7 +244,10 @@ impl Run {
         }
         match self.poll_source(cx) {
             Poll::Ready(Some(Ok(bytes))) => return Poll::Ready(self.take(&bytes, sink)),
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(self.end(Some(error), sink)),
+            Poll::Ready(Some(Err(error))) => {
+                let broke = Refusal::of_break(error);
+                return Poll::Ready(self.end(Some(broke), sink));
+            }
             Poll::Ready(None) => return Poll::Ready(self.end(None, sink)),
             Poll::Pending => {}
         }
@@ -142,11 +262,14 @@ impl Run {
         loop {
             match &mut self.source {
                 Source::Asking(answer) => match ready!(answer.as_mut().poll(cx)) {
-                    Ok(body) => {
-                        self.source = Source::Answer(body);
-                        self.heard = Instant::now();
+                    (journey, Ok(Arrived::Chat(arrival))) => self.adopt(journey, *arrival),
+                    (_, Err(refusal)) => return Poll::Ready(Some(Err(late(refusal)))),
+                    // Not asked any more once a stream has begun.
+                    (_, Ok(Arrived::Passed(_))) => {
+                        let error =
+                            ErrorObject::server("the upstream answered in another language");
+                        return Poll::Ready(Some(Err(error)));
                     }
-                    Err(refusal) => return Poll::Ready(Some(Err(late(refusal)))),
                 },
                 Source::Answer(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                     Some(Ok(frame)) => {
@@ -187,6 +310,16 @@ impl Run {
         // Comments, and what is gathered or hidden, are nothing to the client.
         if told {
             self.told = now;
+        }
+        let is_blank = self.pipeline.as_ref().is_none_or(Pipeline::is_blank);
+        if self.journey.is_some() && !is_blank {
+            if let Some(trial) = &mut self.trial {
+                trial.answers();
+            }
+            if self.settings.stream {
+                // What was told cannot be taken back.
+                self.journey = None;
+            }
         }
         match progress {
             Progress::More => Step::Read,
@@ -252,7 +385,12 @@ impl Run {
                 self.upstream().name,
                 self.upstream().idle_timeout.as_secs_f64()
             );
-            return self.end(Some(ErrorObject::server(message)), sink);
+            // Who is silent once is likely to be silent again, and this took long enough.
+            let silent = Refusal {
+                passing: false,
+                ..Refusal::of_break(ErrorObject::server(message))
+            };
+            return self.end(Some(silent), sink);
         }
         let interval = self.settings.keepalive_interval;
         if let Some(interval) = interval
@@ -274,21 +412,43 @@ impl Run {
         Step::Read
     }
 
-    fn end(&mut self, cause: Option<ErrorObject>, sink: &mut dyn Sink) -> Step {
-        let judgement = self.check.as_mut().map(|check| check.judge(cause.clone()));
+    /// What is wrong with the answer at its end, so that another one may be asked for.
+    fn flaw(&mut self, cause: Option<&Refusal>, sink: &mut dyn Sink) -> Option<Refusal> {
+        let wrong = match (&mut self.check, &mut self.pipeline) {
+            (Some(check), _) => check.close()?,
+            (None, Some(pipeline)) => {
+                pipeline.close(&mut Telling::new(&mut *sink, &self.settings.upstream))?
+            }
+            (None, None) => return None,
+        };
+        Some(cause.cloned().unwrap_or_else(|| failure(&wrong)))
+    }
+
+    fn end(&mut self, cause: Option<Refusal>, sink: &mut dyn Sink) -> Step {
+        if let Some(refusal) = self.flaw(cause.as_ref(), sink)
+            && self.go_on(refusal)
+        {
+            return Step::Read;
+        }
+        let broke = cause.clone();
+        let cause = cause.map(|refusal| refusal.error);
+        let may_repair = self.journey.is_some();
+        let judgement = self
+            .check
+            .as_mut()
+            .map(|check| check.judge(cause.clone(), may_repair));
         let (bytes, cause, spent) = match judgement {
             None => (Vec::new(), cause, Usage::default()),
             Some(Judgement::Tell(bytes, cause, spent)) => (bytes, cause, spent),
-            Some(Judgement::Again(source)) => {
-                self.source = source;
-                self.heard = Instant::now();
-                self.finished = None;
+            Some(Judgement::Again(chat)) => {
+                self.repair(chat);
                 return Step::Read;
             }
         };
         let Some(mut pipeline) = self.pipeline.take() else {
             return Step::Read;
         };
+        self.journey = None;
         let upstream = &self.settings.upstream;
         let mut sink = Telling::new(sink, upstream);
         pipeline.spend(spent);
@@ -301,6 +461,13 @@ impl Run {
             *error = upstream.without_secrets(error.clone());
         }
         self.log_healed(&outcome);
+        match (self.trial.take(), outcome.failure()) {
+            (Some(trial), Some(error)) => {
+                trial.failed(&broke.unwrap_or_else(|| failure(error)));
+            }
+            (Some(trial), None) => trial.succeeded(),
+            (None, _) => {}
+        }
         self.log(&outcome, estimated);
         // What failed is closed at once: the upstream may still be at work.
         if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
@@ -383,6 +550,13 @@ impl Drop for Run {
             );
         }
     }
+}
+
+/// What an answer's failure says about its upstream.
+fn failure(error: &ErrorObject) -> Refusal {
+    let refusal = Refusal::of_failure(error.clone());
+    let passing = refusal.fault.moves_on() && refusal.status != 404;
+    Refusal { passing, ..refusal }
 }
 
 /// A refusal that came after the stream had begun.

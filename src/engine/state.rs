@@ -71,7 +71,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::response`].
     pub async fn delete_response(&self, id: &str, caller: &Caller) -> Result<Vec<u8>, Refusal> {
-        let store = self.store.as_ref().ok_or_else(|| not_found(id))?;
+        let store = self.kept.store.as_ref().ok_or_else(|| not_found(id))?;
         let deleted = store
             .delete(&caller.tenant, id)
             .await
@@ -79,7 +79,7 @@ impl Engine {
         if !deleted {
             return Err(not_found(id));
         }
-        self.held.stop(id);
+        self.kept.held.stop(id);
         Ok(deleted_object(id, "response"))
     }
 
@@ -104,7 +104,7 @@ impl Engine {
             .cancel(record, last)
             .await
             .map_err(|error| unavailable(&error))?;
-        self.held.stop(id);
+        self.kept.held.stop(id);
         if cancelled {
             tracing::info!(response.id = %id, "cancelled");
             return Ok(json);
@@ -160,14 +160,14 @@ impl Engine {
     }
 
     async fn stored(&self, id: &str, caller: &Caller) -> Result<(&Store, Record), Refusal> {
-        let store = self.store.as_ref().ok_or_else(|| not_found(id))?;
+        let store = self.kept.store.as_ref().ok_or_else(|| not_found(id))?;
         let record = store
             .response(&caller.tenant, id)
             .await
             .map_err(|error| unavailable(&error))?;
         let record = record.ok_or_else(|| {
             let mut refusal = not_found(id);
-            refusal.error.message.push_str(self.unkept.reason(id));
+            refusal.error.message.push_str(self.kept.unkept.reason(id));
             refusal
         })?;
         Ok((store, record))

@@ -13,9 +13,8 @@ use bytes::Bytes;
 use jsonschema::{ValidationError, Validator};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
-use super::run::Source;
 use crate::responses::item::ContentPart;
 use crate::responses::response::Head;
 use crate::responses::{ErrorObject, OutputItem, Usage};
@@ -23,7 +22,7 @@ use crate::time::unix_now;
 use crate::translate::{
     Ending, Ignore, Outcome, Pipeline, Progress, Thinking, ToolMap, TurnContext,
 };
-use crate::upstream::Upstream;
+use crate::upstream::{Dialect, Upstream};
 
 /// The word by which programs tell an answer that does not fit.
 const CODE: &str = "invalid_structured_output";
@@ -45,11 +44,10 @@ pub(super) fn compile(schema: &RawValue) -> Result<Validator, ErrorObject> {
 
 /// An answer that is being checked.
 pub(super) struct Structured {
-    validator: Validator,
+    validator: Arc<Validator>,
     upstream: Arc<Upstream>,
     /// What the upstream was asked.
     chat: Bytes,
-    stream: bool,
     logprobs: bool,
     head: Head,
     tools: ToolMap,
@@ -57,6 +55,7 @@ pub(super) struct Structured {
     /// The answer as it came.
     held: Vec<u8>,
     too_long: bool,
+    dialect: Arc<Dialect>,
     /// The upstream was asked again.
     repairing: bool,
     /// What the first answer took.
@@ -70,25 +69,27 @@ pub(super) enum Judgement {
     /// These bytes are to be told, and this is how they end, and what was spent besides.
     Tell(Vec<u8>, Option<ErrorObject>, Usage),
     /// The upstream is asked again.
-    Again(Source),
+    Again(Bytes),
 }
 
 impl Structured {
+    /// A check of what `answering` (an upstream, its dialect, the way back for its calls) says to `chat`.
     pub(super) fn new(
-        validator: Validator,
-        upstream: &Arc<Upstream>,
-        chat: Bytes,
-        (stream, logprobs): (bool, bool),
-        context: &TurnContext,
+        validator: Arc<Validator>,
+        answering: (&Arc<Upstream>, &Arc<Dialect>, &ToolMap),
+        chat: &Bytes,
+        head: Head,
+        logprobs: bool,
     ) -> Self {
+        let (upstream, dialect, tools) = answering;
         let mut this = Self {
             validator,
             upstream: Arc::clone(upstream),
-            chat,
-            stream,
+            dialect: Arc::clone(dialect),
+            chat: chat.clone(),
             logprobs,
-            head: context.head.clone(),
-            tools: context.tools.clone(),
+            head,
+            tools: tools.clone(),
             pipeline: None,
             held: Vec::new(),
             too_long: false,
@@ -102,14 +103,19 @@ impl Structured {
 
     fn begin(&self) -> Pipeline {
         let context = TurnContext::new(self.head.clone(), self.tools.clone(), Thinking::Content);
-        let settings = self.upstream.settings();
-        Pipeline::start(
-            context,
-            &settings.profile,
-            self.logprobs,
-            settings.limits,
-            &mut Ignore,
-        )
+        let limits = self.upstream.settings().limits;
+        let profile = &self.dialect.profile;
+        Pipeline::start(context, profile, self.logprobs, limits, &mut Ignore)
+    }
+
+    /// Whether this is the upstream that was asked to mend its answer.
+    pub(super) fn awaits(&self, upstream: &Arc<Upstream>) -> bool {
+        self.repairing && Arc::ptr_eq(&self.upstream, upstream)
+    }
+
+    /// No more bytes come: what is wrong with the answer, if it is no whole one.
+    pub(super) fn close(&mut self) -> Option<ErrorObject> {
+        self.pipeline.as_mut()?.close(&mut Ignore)
     }
 
     /// Takes the next bytes.
@@ -132,7 +138,7 @@ impl Structured {
     }
 
     /// The answer is over, or failed because of `cause`.
-    pub(super) fn judge(&mut self, cause: Option<ErrorObject>) -> Judgement {
+    pub(super) fn judge(&mut self, cause: Option<ErrorObject>, may_repair: bool) -> Judgement {
         let held = std::mem::take(&mut self.held);
         let spent = self.spent;
         if self.too_long {
@@ -158,31 +164,29 @@ impl Structured {
                 ));
                 Judgement::Tell(Vec::new(), Some(error.with_code(CODE)), spent)
             }
-            Err(violation) => match self.ask_again(&text, &violation) {
-                Some(source) => {
+            Err(violation) => match self.complain(&text, &violation).filter(|_| may_repair) {
+                Some(chat) => {
                     self.spent = outcome.usage.unwrap_or_default();
-                    Judgement::Again(source)
+                    self.repairing = true;
+                    self.pipeline = Some(self.begin());
+                    self.chat = chat.clone();
+                    Judgement::Again(chat)
                 }
                 None => Judgement::Tell(held, cause, spent),
             },
         }
     }
 
-    fn ask_again(&mut self, text: &str, violation: &Violation) -> Option<Source> {
-        self.repairing = true;
-        self.chat = with_complaint(&self.chat, text, violation)?;
-        self.pipeline = Some(self.begin());
+    /// The question with a complaint about its answer.
+    fn complain(&self, text: &str, violation: &Violation) -> Option<Bytes> {
         tracing::info!(
             parent: &self.span,
             response.id = %self.head.id,
             upstream = %self.upstream.settings().name,
             violation = %violation.told,
-            "the answer does not fit its schema: asking again"
+            "the answer does not fit its schema"
         );
-        let asking = self.upstream.chat(self.chat.clone(), self.stream);
-        Some(Source::Asking(Box::pin(
-            asking.answer().instrument(self.span.clone()),
-        )))
+        with_complaint(&self.chat, text, violation)
     }
 }
 

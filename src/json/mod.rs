@@ -8,6 +8,7 @@
 //! accept. Everything is pure, total and bounded in depth, since the input comes from models and
 //! strangers.
 
+mod edit;
 pub mod lenient;
 pub mod partial;
 mod repair;
@@ -18,6 +19,7 @@ pub mod tree;
 mod unescape;
 mod write;
 
+pub use edit::{Edits, Object};
 pub use partial::{FieldDecoder, Finish};
 pub use repair::{lossy, repair, string_lossy};
 pub use text::Text;

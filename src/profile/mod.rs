@@ -14,12 +14,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use heal::{Heal, HealFormat, HealMarks};
-pub use resolve::{ProfileError, names, resolve};
+pub use resolve::{ProfileError, Witness, has_host, names, resolve, signs};
 
 /// One upstream's dialect.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Profile {
+    /// The header that the key travels in.
+    pub key_header: KeyHeader,
     /// The role of the application's own message.
     pub system_role: SystemRole,
     /// What becomes of system and developer messages after the first user message.
@@ -37,8 +39,14 @@ pub struct Profile {
     /// The upstream's words for the client's efforts. A word that is not in it goes as it is; one
     /// whose counterpart is empty is left out.
     pub effort_words: BTreeMap<String, String>,
+    /// How it is said whether to think at all.
+    pub thinking_switch: ThinkingSwitch,
     /// Whether `<think>` at the beginning of the text is thinking.
     pub think_tags: ThinkTags,
+    /// In what words a call is demanded.
+    pub tool_choice: ToolChoice,
+    /// What the ids of calls must be like.
+    pub call_ids: CallIds,
     /// What becomes of a tool's `strict`.
     pub strict: Strict,
     /// What becomes of `parallel_tool_calls`.
@@ -67,6 +75,10 @@ pub struct Profile {
     pub tools: Tools,
     /// Which formats of calls in the text are taken for calls.
     pub heal: Heal,
+    /// Fields that are never sent, as dotted paths.
+    pub drop_fields: Vec<String>,
+    /// What is merged into each request.
+    pub extra_body: toml::Table,
 }
 
 /// How tokens are counted without asking the model.
@@ -80,6 +92,62 @@ pub enum TokenCount {
     Messages,
     /// `POST /apply-template` makes a prompt of the messages, `POST /tokenize` takes it apart.
     Template,
+}
+
+/// The header that the key travels in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyHeader {
+    /// `Authorization: Bearer …`
+    #[default]
+    Bearer,
+    /// `api-key: …`
+    ApiKey,
+}
+
+/// How it is said whether to think at all. The effort `none` says no, any other says yes; a request
+/// without an effort leaves it to the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThinkingSwitch {
+    /// By the effort, or not at all.
+    #[default]
+    Unsaid,
+    /// `"thinking": {"type": "enabled"}`
+    Type,
+    /// `"enable_thinking": true`
+    EnableThinking,
+    /// `"chat_template_kwargs": {"enable_thinking": true}`
+    Template,
+}
+
+/// In what words a call is demanded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// As the client says: a word, or the one function to call.
+    #[default]
+    Pass,
+    /// Words only: the one function to call becomes `required`, and the only one on offer.
+    Words,
+    /// `required` is called `any`.
+    Any,
+    /// Without `required`, which becomes `auto`.
+    NoRequired,
+    /// `auto` and `none` only.
+    Auto,
+}
+
+/// What the ids of calls must be like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum CallIds {
+    /// Anything.
+    #[default]
+    #[serde(rename = "keep")]
+    Keep,
+    /// Nine letters and digits; others are replaced, each always by the same.
+    #[serde(rename = "alphanumeric_9")]
+    Alphanumeric9,
 }
 
 /// The role of the application's own message.

@@ -13,6 +13,10 @@ const BUILTIN: &str = include_str!("builtin.toml");
 /// The keys of an entry that are none of the profile's.
 const HOSTS: &str = "hosts";
 const PORTS: &str = "ports";
+const OWNED_BY: &str = "owned_by";
+const SERVER: &str = "server";
+const PATHS: &str = "paths";
+const SIGNS: [&str; 5] = [HOSTS, PORTS, OWNED_BY, SERVER, PATHS];
 
 /// Why there is no such profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +50,9 @@ pub fn resolve(
         name.to_owned()
     };
     let mut merged = entry(&table, &name)?.clone();
-    merged.remove(HOSTS);
-    merged.remove(PORTS);
+    for sign in SIGNS {
+        merged.remove(sign);
+    }
     for (key, value) in overrides {
         merged.insert(key.clone(), value.clone());
     }
@@ -81,6 +86,9 @@ impl Profile {
         };
         let hosts = take(HOSTS);
         let ports = take(PORTS);
+        for sign in SIGNS {
+            differs.remove(sign);
+        }
         let host = |host: &toml::Value| host.as_str().map(str::to_owned);
         Ok(BuiltIn {
             hosts: hosts.iter().filter_map(host).collect(),
@@ -94,6 +102,7 @@ impl Profile {
     pub fn to_table(&self) -> Table {
         // Taken apart in full, so that a new key cannot be forgotten.
         let Self {
+            key_header,
             system_role,
             late_system,
             max_tokens_field,
@@ -102,7 +111,10 @@ impl Profile {
             reasoning_required,
             effort,
             effort_words,
+            thinking_switch,
             think_tags,
+            tool_choice,
+            call_ids,
             strict,
             parallel_tool_calls,
             verbosity,
@@ -117,8 +129,11 @@ impl Profile {
             response_format,
             tools,
             heal,
+            drop_fields,
+            extra_body,
         } = self;
         let keys: &[(&str, &dyn fmt::Debug)] = &[
+            ("key_header", key_header),
             ("system_role", system_role),
             ("late_system", late_system),
             ("max_tokens_field", max_tokens_field),
@@ -126,7 +141,10 @@ impl Profile {
             ("reasoning_back", reasoning_back),
             ("reasoning_required", reasoning_required),
             ("effort", effort),
+            ("thinking_switch", thinking_switch),
             ("think_tags", think_tags),
+            ("tool_choice", tool_choice),
+            ("call_ids", call_ids),
             ("strict", strict),
             ("parallel_tool_calls", parallel_tool_calls),
             ("verbosity", verbosity),
@@ -148,9 +166,15 @@ impl Profile {
             "effort_words".to_owned(),
             toml::Value::Table(words.collect()),
         );
+        let fields = drop_fields.iter().cloned().map(toml::Value::from);
+        let fields = (
+            "drop_fields".to_owned(),
+            toml::Value::Array(fields.collect()),
+        );
+        let extra = ("extra_body".to_owned(), extra_body.clone().into());
         keys.iter()
             .map(|(key, value)| ((*key).to_owned(), word(*value).into()))
-            .chain([words, ("heal".to_owned(), heal.to_value())])
+            .chain([words, ("heal".to_owned(), heal.to_value()), fields, extra])
             .collect()
     }
 }
@@ -159,7 +183,7 @@ impl Profile {
 fn word(variant: &dyn fmt::Debug) -> String {
     let mut out = String::new();
     for c in format!("{variant:?}").chars() {
-        if c.is_ascii_uppercase() && !out.is_empty() {
+        if (c.is_ascii_uppercase() || c.is_ascii_digit()) && !out.is_empty() {
             out.push('_');
         }
         out.push(c.to_ascii_lowercase());
@@ -190,20 +214,75 @@ fn builtin() -> Result<Table, ProfileError> {
         .map_err(|error: toml::de::Error| ProfileError::Invalid(error.to_string()))
 }
 
+/// Something that a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Witness {
+    /// What its list of models has for their owner.
+    OwnedBy(String),
+    /// The beginning of its `Server` header, in lower case.
+    Server(String),
+    /// A path that answers with an object.
+    Path {
+        /// The path.
+        path: String,
+        /// A key of the object.
+        key: String,
+    },
+}
+
+/// What the servers of the table say of themselves.
+#[must_use]
+pub fn signs() -> Vec<(String, Witness)> {
+    let mut signs = Vec::new();
+    for (name, entry) in builtin().unwrap_or_default() {
+        let mut add = |witness| signs.push((name.clone(), witness));
+        for word in texts(&entry, OWNED_BY) {
+            add(Witness::OwnedBy(word));
+        }
+        for word in texts(&entry, SERVER) {
+            add(Witness::Server(word.to_ascii_lowercase()));
+        }
+        let paths = entry.get(PATHS).and_then(toml::Value::as_table);
+        for (path, key) in paths.into_iter().flatten() {
+            if let Some(key) = key.as_str() {
+                let (path, key) = (path.clone(), key.to_owned());
+                add(Witness::Path { path, key });
+            }
+        }
+    }
+    signs
+}
+
+fn texts(entry: &toml::Value, key: &str) -> Vec<String> {
+    let list = entry.get(key).and_then(toml::Value::as_array);
+    let words = list.into_iter().flatten().filter_map(toml::Value::as_str);
+    words.map(str::to_owned).collect()
+}
+
+/// Whether some entry knows the host, so that there is nothing to ask.
+#[must_use]
+pub fn has_host(host: &str) -> bool {
+    builtin().is_ok_and(|table| {
+        table
+            .iter()
+            .any(|(_, entry)| texts(entry, HOSTS).iter().any(|end| is_at(host, end)))
+    })
+}
+
+fn is_at(host: &str, end: &str) -> bool {
+    host == end
+        || host
+            .strip_suffix(end)
+            .is_some_and(|head| head.ends_with('.'))
+}
+
 /// The entry that knows the host, else the one that knows the port on a loopback host.
 fn recognise(table: &Table, host: &str, port: Option<u16>) -> String {
     let list =
         |entry: &toml::Value, key: &str| entry.get(key).and_then(toml::Value::as_array).cloned();
-    let by_host = table.iter().find(|(_, entry)| {
-        list(entry, HOSTS).into_iter().flatten().any(|end| {
-            end.as_str().is_some_and(|end| {
-                host == end
-                    || host
-                        .strip_suffix(end)
-                        .is_some_and(|head| head.ends_with('.'))
-            })
-        })
-    });
+    let by_host = table
+        .iter()
+        .find(|(_, entry)| texts(entry, HOSTS).iter().any(|end| is_at(host, end)));
     let by_port = || {
         table.iter().find(|(_, entry)| {
             list(entry, PORTS).into_iter().flatten().any(|known| {

@@ -2,9 +2,11 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::engine::Caller;
+use crate::responses::ErrorObject;
+use crate::upstream::Refusal;
 
 /// The headers that may hold a key, the first that is there counts.
 const HEADERS: [HeaderName; 3] = [
@@ -15,21 +17,45 @@ const HEADERS: [HeaderName; 3] = [
 /// How many bytes of a key's hash tell its tenant.
 const TENANT_BYTES: usize = 16;
 
-/// Who asks. What is stored belongs to the key it came with; those who send none share what is
-/// nobody's.
-pub(super) fn of(headers: &HeaderMap) -> Caller {
+/// Who asks, and the profile that is picked. All other headers are for this server, and go nowhere.
+/// What is stored belongs to the key it came with; those who send none share what is nobody's.
+///
+/// # Errors
+/// 400 for a profile that is no name.
+pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
     let key = HEADERS.iter().find_map(|name| headers.get(name));
     let key = key.map(|value| value.as_bytes().trim_ascii());
     let key = key.map(|value| match value.split_at_checked(7) {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key.trim_ascii(),
         _ => value,
     });
-    Caller {
-        tenant: key
-            .filter(|key| !key.is_empty())
-            .map(tenant)
-            .unwrap_or_default(),
+    let tenant = key.filter(|key| !key.is_empty()).map(tenant);
+    let mut keys = HeaderMap::new();
+    for name in &HEADERS {
+        if let Some(value) = headers.get(name) {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            keys.insert(name, value);
+        }
+    }
+    Ok(Caller {
+        tenant: tenant.unwrap_or_default(),
+        profile: profile(headers)?,
+        keys,
         lane: None,
+    })
+}
+
+fn profile(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    const PROFILE: &str = "x-antiphon-profile";
+    match headers.get(PROFILE).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(name)) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
+        Some(Err(_)) => {
+            let error = ErrorObject::invalid(format!("The header '{PROFILE}' is not a name."));
+            let error = error.with_param("model").with_code("profile_not_found");
+            Err(Refusal::bad_request(error))
+        }
     }
 }
 
@@ -47,7 +73,7 @@ mod tests {
     fn tenant_of(name: &'static str, value: &'static str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        of(&headers).tenant
+        of(&headers).unwrap().tenant
     }
 
     #[test]
@@ -59,6 +85,6 @@ mod tests {
         assert_ne!(one, tenant_of("api-key", "sk-2"));
         assert!(!one.contains("sk-1"));
         assert_eq!(tenant_of("authorization", "Bearer "), "");
-        assert_eq!(of(&HeaderMap::new()).tenant, "");
+        assert_eq!(of(&HeaderMap::new()).unwrap().tenant, "");
     }
 }

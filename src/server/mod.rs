@@ -14,6 +14,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
@@ -37,38 +38,30 @@ use socket::Sockets;
 /// What the routes share.
 #[derive(Clone)]
 pub struct AppState {
+    live: Arc<ArcSwap<Live>>,
+    /// Set once the program is to end: no new work is taken.
+    pub draining: CancellationToken,
+    sockets: Sockets,
+}
+
+/// What requests are served by. A request takes it once, and ends with what it began with.
+pub struct Live {
     /// Answers requests.
     pub engine: Arc<Engine>,
     /// The most bytes of a request's body, decompressed.
     pub max_body_bytes: usize,
     /// How long a request's body may take.
     pub body_timeout: Duration,
-    /// Set once the program is to end: no new work is taken.
-    pub draining: CancellationToken,
-    sockets: Sockets,
-}
-
-/// What the routes are told.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerSettings {
-    /// The most bytes of a request's body, decompressed.
-    pub max_body_bytes: usize,
-    /// How long a request's body may take.
-    pub body_timeout: Duration,
-    /// The most `WebSocket`s at a time.
-    pub max_sockets: usize,
 }
 
 impl AppState {
-    /// The state of a server that begins.
+    /// Begins with these; there are `max_sockets` at a time.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, settings: ServerSettings) -> Self {
+    pub fn new(live: Live, max_sockets: usize) -> Self {
         Self {
-            engine,
-            max_body_bytes: settings.max_body_bytes,
-            body_timeout: settings.body_timeout,
+            live: Arc::new(ArcSwap::from_pointee(live)),
             draining: CancellationToken::new(),
-            sockets: Sockets::new(settings.max_sockets),
+            sockets: Sockets::new(max_sockets),
         }
     }
 
@@ -76,6 +69,17 @@ impl AppState {
     pub async fn sockets_closed(&self) {
         self.sockets.open.close();
         self.sockets.open.wait().await;
+    }
+
+    /// What a request that comes now is served by.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// What requests that come from now on are served by.
+    pub fn replace(&self, live: Live) {
+        self.live.store(Arc::new(live));
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::{Caller, Engine, Lane, Session};
+use super::AppState;
+use crate::engine::{Caller, Lane, Session};
 use crate::responses::ErrorObject;
 use crate::time::Instant;
 use crate::upstream::Refusal;
@@ -58,10 +59,9 @@ impl Sockets {
 
 /// One connection.
 pub(super) struct Connection {
-    engine: Arc<Engine>,
+    state: AppState,
     caller: Caller,
     session: Arc<Session>,
-    draining: CancellationToken,
     lanes: HashMap<String, mpsc::Sender<Asked>>,
     under_way: Arc<Semaphore>,
     outbox: mpsc::Sender<String>,
@@ -81,18 +81,12 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    socket: WebSocket,
-    engine: Arc<Engine>,
-    caller: Caller,
-    draining: CancellationToken,
-) {
+pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
     let (outbox, events) = mpsc::channel(OUTBOX);
     let connection = Connection {
-        engine,
+        state,
         caller,
         session: Arc::default(),
-        draining,
         lanes: HashMap::new(),
         under_way: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
         outbox,
@@ -108,7 +102,7 @@ impl Connection {
         let mut heard = born;
         let mut ping = tokio::time::interval(PING);
         let end = loop {
-            let drained = self.draining.is_cancelled() && self.is_idle();
+            let drained = self.state.draining.is_cancelled() && self.is_idle();
             if drained && events.is_empty() {
                 break End::Draining;
             }
@@ -153,8 +147,8 @@ impl Connection {
                     }
                 }
                 // From then on, whether all is said is looked at again and again.
-                () = self.draining.cancelled(), if !self.draining.is_cancelled() => {}
-                () = tokio::time::sleep(DRAIN_LOOK), if self.draining.is_cancelled() => {}
+                () = self.state.draining.cancelled(), if !self.state.draining.is_cancelled() => {}
+                () = tokio::time::sleep(DRAIN_LOOK), if self.state.draining.is_cancelled() => {}
             }
         };
         self.gone.cancel();
@@ -203,7 +197,7 @@ impl Connection {
 
     /// Gives a request to its lane.
     fn hand_over(&mut self, mut asked: Asked) -> Result<(), Refusal> {
-        if self.draining.is_cancelled() {
+        if self.state.draining.is_cancelled() {
             let error = ErrorObject::server("The server is about to end; connect again.")
                 .with_code("server_shutting_down");
             return Err(Refusal::new(503, error));
@@ -239,7 +233,7 @@ impl Connection {
     fn open_lane(&mut self, name: String) {
         let (send, asked) = mpsc::channel(MAX_UNDER_WAY);
         let worker = Worker {
-            engine: Arc::clone(&self.engine),
+            state: self.state.clone(),
             caller: Caller {
                 lane: Some(Lane {
                     session: Arc::clone(&self.session),

@@ -17,6 +17,7 @@
 mod carry;
 pub mod compaction;
 mod details;
+mod dialect;
 mod event;
 pub mod fault;
 mod format;

@@ -4,6 +4,7 @@ use super::normalize::Normalizer;
 use super::reader::Reader;
 use super::sink::Sink;
 use super::tokens::estimate_tokens;
+use super::tools::ToolMap;
 use super::turn::{End, Ending, Outcome, Turn, TurnContext};
 use crate::profile::Profile;
 use crate::responses::{ErrorObject, Usage};
@@ -58,13 +59,9 @@ impl Pipeline {
         limits: Limits,
         sink: &mut dyn Sink,
     ) -> Self {
-        let mut normalizer = Normalizer::new(profile, logprobs);
-        if let Some(plan) = context.tools.healing() {
-            normalizer.heal(plan, limits.answer_bytes);
-        }
         Self {
             framing: Framing::Unknown(Vec::new()),
-            reader: Reader::new(normalizer),
+            reader: reader(&context.tools, profile, logprobs, limits),
             turn: Turn::start(context, sink),
             limits,
             spent: Usage::default(),
@@ -149,6 +146,40 @@ impl Pipeline {
         }
     }
 
+    /// Takes what is still held back, as no more bytes come. Returns what is wrong with the answer,
+    /// if it is no whole one; then another upstream may be asked, as long as the client has not heard
+    /// anything.
+    pub fn close(&mut self, sink: &mut dyn Sink) -> Option<ErrorObject> {
+        let (reader, turn) = (&mut self.reader, &mut self.turn);
+        match std::mem::replace(&mut self.framing, Framing::Unknown(Vec::new())) {
+            Framing::Unknown(_) => {}
+            Framing::Events(mut decoder) => decoder.finish(|data| reader.data(data, turn, sink)),
+            Framing::Document(document) => reader.document(&document, turn, sink),
+        }
+        reader.failure()
+    }
+
+    /// Whether the client has heard of nothing but the response itself.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.turn.is_blank()
+    }
+
+    /// Forgets what came: another answer begins, in another dialect perhaps. Nobody may have heard
+    /// of the first one: see [`Self::is_blank`].
+    pub fn begin_again(
+        &mut self,
+        tools: ToolMap,
+        profile: &Profile,
+        logprobs: bool,
+        limits: Limits,
+    ) {
+        self.framing = Framing::Unknown(Vec::new());
+        self.reader = reader(&tools, profile, logprobs, limits);
+        self.turn.begin_again(tools);
+        self.limits = limits;
+    }
+
     /// Says that all is well.
     pub fn keepalive(&mut self, sink: &mut dyn Sink) {
         self.turn.keepalive(sink);
@@ -176,12 +207,8 @@ impl Pipeline {
         asked: usize,
         sink: &mut dyn Sink,
     ) -> (Outcome, bool) {
+        self.close(sink);
         let (reader, turn) = (&mut self.reader, &mut self.turn);
-        match &mut self.framing {
-            Framing::Unknown(_) => {}
-            Framing::Events(decoder) => decoder.finish(|data| reader.data(data, turn, sink)),
-            Framing::Document(document) => reader.document(document, turn, sink),
-        }
         reader.close(cause, turn, sink);
         let end = reader.end();
         let told = reader.normalizer().usage();
@@ -194,6 +221,14 @@ impl Pipeline {
         outcome.healed = healed;
         (outcome, estimated)
     }
+}
+
+fn reader(tools: &ToolMap, profile: &Profile, logprobs: bool, limits: Limits) -> Reader {
+    let mut normalizer = Normalizer::new(profile, logprobs);
+    if let Some(plan) = tools.healing() {
+        normalizer.heal(plan, limits.answer_bytes);
+    }
+    Reader::new(normalizer)
 }
 
 impl Outcome {

@@ -133,6 +133,19 @@ impl Reader {
             .get_or_insert_with(|| ErrorObject::server(message));
     }
 
+    /// What went wrong, if no more bytes come and the normaliser was not told so yet.
+    pub(super) fn failure(&self) -> Option<ErrorObject> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        if self.chunks == 0 || !self.answered {
+            return Some(self.what_it_was());
+        }
+        let cut = self.normalizer.finish_reason().is_none() && !self.done;
+        let given_up = self.normalizer.finish_reason() == Some(FinishReason::Error);
+        (cut || given_up).then(|| ErrorObject::server("the upstream's stream broke off"))
+    }
+
     /// How the answer ended, by all that is known.
     pub(super) fn end(&mut self) -> End {
         if let Some(failure) = self.failure.take() {

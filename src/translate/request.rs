@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::carry::Seal;
 use super::compaction;
+use super::dialect;
 use super::format;
 use super::input::Conversation;
 use super::note::Note;
@@ -15,7 +16,9 @@ use super::truncate;
 use crate::chat::ChatRequest;
 use crate::chat::request::{StreamOptions, ToolChoice};
 use crate::json::{Text, TextOr};
-use crate::profile::{Drop, Effort, HealFormat, Keep, MaxTokensField, Profile, StreamUsage, Tools};
+use crate::profile::{
+    Drop, Effort, HealFormat, Keep, MaxTokensField, Profile, StreamUsage, ThinkingSwitch, Tools,
+};
 use crate::responses::content::Part;
 use crate::responses::input::{InputItem, Role};
 use crate::responses::{CreateResponse, ErrorObject};
@@ -153,6 +156,12 @@ pub fn lower<'a>(
     if schema.is_some() {
         notes.push(Note::FormatInWords);
     }
+    let asked = request
+        .reasoning
+        .as_ref()
+        .and_then(|reasoning| reasoning.effort.as_deref());
+    let effort = options.effort.or(asked);
+    dialect::apply(&mut chat, options.profile, effort, &mut notes);
     Ok(Lowered {
         chat,
         tools,
@@ -334,6 +343,10 @@ fn effort<'a>(
     };
     let effort = options.effort.map(Cow::Borrowed).or_else(asked)?;
     if options.profile.effort == Effort::Drop || effort.is_empty() {
+        if options.profile.thinking_switch != ThinkingSwitch::Unsaid {
+            // It is said by the switch.
+            return None;
+        }
         notes.push(Note::FieldLeftOut("reasoning.effort"));
         return None;
     }

@@ -140,6 +140,8 @@ pub struct Turn {
     context: TurnContext,
     sequence: u64,
     items: u32,
+    /// How many of them stand before the upstream's answer.
+    lead: u32,
     open: Open,
     /// Calls by slot; `None` once closed.
     calls: Vec<Option<OpenCall>>,
@@ -170,6 +172,7 @@ impl Turn {
             context,
             sequence: announced,
             items: 0,
+            lead: 0,
             open: Open::Nothing,
             calls: Vec::new(),
             call_ids: Vec::new(),
@@ -193,6 +196,7 @@ impl Turn {
         }
         if let Some(sealed) = this.context.lead.take() {
             this.compacted(sealed, sink);
+            this.lead = this.items;
         }
         this
     }
@@ -201,6 +205,29 @@ impl Turn {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.context.head.id
+    }
+
+    /// Whether the client has heard of nothing but the response itself.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.items == self.lead
+    }
+
+    /// Forgets what was said: another upstream begins from the start. `tools` are as that one knows
+    /// them. What the client has heard cannot be taken back, so there must be none of it.
+    pub fn begin_again(&mut self, tools: ToolMap) {
+        self.context.tools = tools;
+        self.items = self.lead;
+        self.open = Open::Nothing;
+        self.calls.clear();
+        self.call_ids.clear();
+        let lead = self.lead;
+        self.output.retain(|(index, _)| *index < lead);
+        self.blank.clear();
+        self.blank_logprobs.clear();
+        self.annotations.clear();
+        self.carried = Carried::default();
+        self.written = 0;
     }
 
     /// Bytes of text, thinking and arguments so far.
@@ -541,7 +568,7 @@ impl Turn {
 
     /// Closes everything; `last` is the status of what was cut by the end, if it was.
     fn close_all(&mut self, last: ItemStatus, sink: &mut dyn Sink) {
-        if self.items == 0 {
+        if self.items == self.lead {
             // An answer must have something to show, if only white space or nothing.
             self.open_message(sink);
             let blank = std::mem::take(&mut self.blank);

@@ -11,7 +11,7 @@ use super::direct;
 
 /// A body under way.
 #[derive(Debug)]
-pub enum Body {
+pub(super) enum Body {
     /// From a connection of its own.
     Direct(direct::Body),
     /// From the HTTP client.
@@ -31,7 +31,7 @@ pub enum BodyError {
 
 impl Body {
     /// Nothing more of it is wanted, as it said all: its connection may be used again.
-    pub fn release(self) {
+    pub(super) fn release(self) {
         match self {
             Self::Direct(body) => body.release(),
             // The client sees to it by itself.

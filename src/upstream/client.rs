@@ -1,27 +1,36 @@
 //! One upstream: asked for chat completions and for its models.
 
-use std::error::Error;
-use std::sync::{Arc, OnceLock};
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, USER_AGENT};
-use http::{HeaderValue, Method, Response};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, SERVER, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
-use reqwest::{Client, Url};
-use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt;
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::asking::Asking;
+use super::answer::Answer;
+use super::asking::{Asking, Question};
 use super::body::Body;
-use super::direct::{Direct, Failure};
-use super::refusal::Refusal;
+use super::breaker::{BreakerSettings, Standing};
+use super::dialect::{DialectSettings, Known};
+use super::gate::{Gate, Permit, Shut};
+use super::health::{Health, ModelHealth, Trial};
+use super::refusal::{Fault, Refusal};
 use super::secrets::Secrets;
-use crate::profile::Profile;
+use super::way::{Tls, Way};
+use crate::json::Edits;
+use crate::profile::KeyHeader;
 use crate::responses::ErrorObject;
 use crate::translate::Limits;
 
+/// The header in which Azure and some gateways want the key.
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// The most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 64 * 1024;
 /// How long an error's body may take.
@@ -34,16 +43,27 @@ const SECRET_HEADER_BYTES: usize = 16;
 pub struct Settings {
     /// Its name in the configuration.
     pub name: String,
-    /// Where its API is; `/chat/completions` is put behind.
+    /// Where its API is; `/chat/completions` is put behind. `{model}` in its path stands for the
+    /// model's name.
     pub base_url: Url,
-    /// Sent as a bearer token.
+    /// Which API that is.
+    pub wire_api: WireApi,
+    /// Sent as a bearer token, or in the header that the dialect wants.
     pub key: Option<SecretString>,
+    /// Whether the client's own key is sent instead.
+    pub passthrough: bool,
     /// Sent with each request.
     pub headers: HeaderMap,
     /// Put behind each URL.
     pub query: Vec<(String, SecretString)>,
+    /// The proxy on the way to it.
+    pub proxy: ProxySetting,
+    /// Certificates to trust beside the system's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// How often a request is sent again before it has failed.
     pub max_retries: usize,
+    /// How often it is asked again when its stream breaks before anything of it was told.
+    pub stream_retries: usize,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long the status line may take.
@@ -52,10 +72,36 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// What it may send.
     pub limits: Limits,
-    /// Its dialect, and the name of the table's entry.
-    pub profile: Profile,
-    /// The name of that dialect.
-    pub profile_name: String,
+    /// The most requests at a time.
+    pub max_concurrency: Option<usize>,
+    /// The most that wait for others to end, and for how long.
+    pub queue: (usize, Duration),
+    /// When it is taken out.
+    pub breaker: BreakerSettings,
+    /// What is changed in each request for it, over what its dialect changes.
+    pub edits: Edits,
+    /// Its dialect.
+    pub dialect: DialectSettings,
+}
+
+/// Which API an upstream has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireApi {
+    /// Chat Completions.
+    Chat,
+    /// Responses.
+    Responses,
+}
+
+/// The proxy on the way to an upstream.
+#[derive(Debug, Clone)]
+pub enum ProxySetting {
+    /// As the environment says, but none for this machine.
+    Environment,
+    /// None.
+    None,
+    /// This one; its address may hold a password.
+    Url(SecretString),
 }
 
 /// Why an upstream could not be built.
@@ -64,12 +110,15 @@ pub enum UpstreamError {
     /// The key has characters that no header takes.
     #[error("the key of upstream `{0}` cannot stand in a header")]
     Key(String),
+    /// The proxy's address is none. It may hold a password, so it is not shown.
+    #[error("upstream `{0}`: its `proxy` is not an address")]
+    Proxy(String),
+    /// TLS could not be set up.
+    #[error("upstream `{0}`: TLS cannot be set up: {1}")]
+    Tls(String, rustls::Error),
     /// The HTTP client could not be built.
     #[error("upstream `{0}`: {1}")]
     Client(String, reqwest::Error),
-    /// The system's certificates cannot be read.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 /// A model server.
@@ -79,88 +128,41 @@ pub struct Upstream {
     way: Way,
     headers: HeaderMap,
     secrets: Secrets,
-}
-
-/// How requests get there.
-#[derive(Debug)]
-enum Way {
-    /// Without TLS and without a proxy between.
-    Direct(Direct),
-    /// All else.
-    Client(Client),
-}
-
-/// TLS as all upstreams use it: the system's certificates, modern versions. They are read once, when
-/// they are first needed, as reading them takes longer than all else before the program listens.
-#[derive(Debug, Default)]
-pub struct Tls(OnceLock<ClientConfig>);
-
-impl Tls {
-    /// The configuration.
-    ///
-    /// # Errors
-    /// When the system has no certificates that can be read.
-    pub fn config(&self) -> Result<ClientConfig, rustls::Error> {
-        if let Some(config) = self.0.get() {
-            return Ok(config.clone());
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
-        Ok(self.0.get_or_init(|| config).clone())
-    }
-}
-
-impl Way {
-    fn new(settings: &Settings, tls: &Tls) -> Result<Self, UpstreamError> {
-        if !has_proxy()
-            && let Some(direct) = Direct::new(&settings.base_url, settings.connect_timeout)
-        {
-            return Ok(Self::Direct(direct));
-        }
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls.config()?)
-            .connect_timeout(settings.connect_timeout)
-            .tcp_nodelay(true)
-            // A redirected POST would lose its body.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| UpstreamError::Client(settings.name.clone(), error))?;
-        Ok(Self::Client(client))
-    }
-}
-
-/// Whether the environment names a proxy for plain HTTP; the HTTP client knows how to use it.
-fn has_proxy() -> bool {
-    ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    known: Known,
+    gate: Arc<Gate>,
+    health: Arc<Health>,
 }
 
 impl Upstream {
-    /// Builds one; nothing is sent yet.
+    /// Builds one; nothing is sent yet. `tls` is what upstreams without certificates of their own
+    /// share.
     ///
     /// # Errors
-    /// When the key or the HTTP client is unusable.
+    /// When the key, the proxy, the certificates or the HTTP client are unusable.
     pub fn new(settings: Settings, tls: &Tls) -> Result<Self, UpstreamError> {
+        let name = || settings.name.clone();
         let mut headers = settings.headers.clone();
         if let Some(key) = &settings.key {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
-                .map_err(|_| UpstreamError::Key(settings.name.clone()))?;
+            let (header, value) = match settings.dialect.profile.key_header {
+                KeyHeader::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose_secret())),
+                KeyHeader::ApiKey => (API_KEY, key.expose_secret().to_owned()),
+            };
+            let mut value = HeaderValue::try_from(value).map_err(|_| UpstreamError::Key(name()))?;
             value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(header, value);
         }
         let agent = HeaderValue::from_static(concat!("antiphon/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(agent);
         let way = Way::new(&settings, tls)?;
-        let secrets = secrets_of(&settings);
+        let (most_waiting, wait) = settings.queue;
         Ok(Self {
+            secrets: secrets_of(&settings),
+            known: Known::new(&settings.dialect, &settings.edits),
+            gate: Arc::new(Gate::new(settings.max_concurrency, most_waiting, wait)),
+            health: Arc::new(Health::new(settings.name.clone(), settings.breaker)),
             settings,
             way,
             headers,
-            secrets,
         })
     }
 
@@ -170,10 +172,55 @@ impl Upstream {
         &self.settings
     }
 
-    /// Asks for a completion; nothing is sent until the answer is waited for.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// What the configuration changes in each request, over what the dialect changes.
     #[must_use]
-    pub fn chat(self: &Arc<Self>, body: Bytes, stream: bool) -> Asking {
-        Asking::new(Arc::clone(self), body, stream)
+    pub fn own_edits(&self) -> &Edits {
+        &self.settings.edits
+    }
+
+    /// Asks; nothing is sent until the answer is waited for. `hasty` says that somebody else can be
+    /// asked, so that only who is busy is asked again.
+    #[must_use]
+    pub fn ask(self: &Arc<Self>, question: Question, hasty: bool) -> Asking {
+        Asking::new(Arc::clone(self), question, hasty)
+    }
+
+    /// How good an idea it is to ask for a model now.
+    #[must_use]
+    pub fn standing(&self, model: &str) -> Standing {
+        self.health.standing(model)
+    }
+
+    /// A request for a model is about to be sent; what becomes of it is to be told to the trial.
+    #[must_use]
+    pub fn begin(&self, model: &str) -> Trial {
+        self.health.begin(model)
+    }
+
+    /// What is known of its models' health.
+    #[must_use]
+    pub fn health(&self) -> Vec<ModelHealth> {
+        self.health.models()
+    }
+
+    /// Requests that are being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.gate.in_flight()
+    }
+
+    /// Whether the next request would have to wait in line.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.gate.is_full()
+    }
+
+    pub(super) fn enter(&self) -> Pin<Box<dyn Future<Output = Result<Permit, Shut>> + Send>> {
+        Box::pin(Arc::clone(&self.gate).enter())
     }
 
     /// The error without this upstream's secrets.
@@ -185,60 +232,79 @@ impl Upstream {
         error
     }
 
-    pub(super) async fn chat_once(&self, body: Bytes, stream: bool) -> Result<Body, Refusal> {
-        let accept = if stream {
-            "text/event-stream"
-        } else {
-            "application/json"
+    pub(super) async fn ask_once(
+        &self,
+        question: Question,
+        permit: Permit,
+    ) -> Result<Answer, Refusal> {
+        let path = match self.settings.wire_api {
+            WireApi::Chat => "chat/completions",
+            WireApi::Responses => "responses",
+        };
+        let accept = match question.stream {
+            true => "text/event-stream",
+            false => "application/json",
         };
         let mut headers = self.headers.clone();
+        headers.extend(self.of_caller(&question.caller));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let asked = self.send(Method::POST, "chat/completions", headers, body);
+        let url = self.url(path, &question.model);
+        let asked = self.send(Method::POST, url, headers, question.body);
         let wait = self.settings.first_byte_timeout;
         let answer = match tokio::time::timeout(wait, asked).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Refusal::of_silence(&self.settings.name, wait)),
         };
-        let (head, body) = answer.into_parts();
+        let (mut head, body) = answer.into_parts();
         if head.status.is_success() {
-            return Ok(body);
+            return Ok(Answer::new(body, head.headers.remove(CONTENT_TYPE), permit));
         }
-        Err(self.refused(&head, body).await)
+        let mut refusal = self.refused(&head, body).await;
+        if self.settings.passthrough {
+            refusal.error = hide_caller(&question.caller, refusal.error);
+            // The client's own key, the client's own limits.
+            refusal.fault = match head.status.as_u16() {
+                401..=403 => Fault::Request,
+                429 => Fault::Denied,
+                _ => refusal.fault,
+            };
+        }
+        Err(refusal)
     }
 
-    /// Sends a request to a path, as [`Self::get`] reads it, and waits for the head of the answer.
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Response<Body>, Refusal> {
-        let url = self.url(path);
-        let answer = match &self.way {
-            Way::Direct(direct) => {
-                let answer = direct.send(&method, &url, &headers, body).await;
-                answer.map(|answer| answer.map(Body::Direct))
+    /// What of the client's own headers goes to this upstream: its key, if that is wanted, and
+    /// nothing else ever.
+    fn of_caller(&self, caller: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if !self.settings.passthrough {
+            return headers;
+        }
+        for name in [AUTHORIZATION, API_KEY] {
+            if let Some(value) = caller.get(&name) {
+                let mut value = value.clone();
+                value.set_sensitive(true);
+                headers.insert(name, value);
             }
-            Way::Client(client) => {
-                let request = client.request(method, url).headers(headers).body(body);
-                let answer = request.send().await.map_err(|error| failure(&error));
-                answer.map(|answer| Response::from(answer).map(Body::Client))
-            }
-        };
-        answer.map_err(|failure| {
-            let url = self.settings.base_url.as_str();
-            Refusal::of_transport(&self.settings.name, url, &failure)
-        })
+        }
+        headers
     }
 
     /// Asks `GET` of a path below the base URL, or above it if it begins with a slash, and reads the
     /// whole answer.
     pub(super) async fn get(&self, path: &str, limit: usize) -> Result<Bytes, Refusal> {
+        Ok(self.get_with_server(path, limit).await?.1)
+    }
+
+    /// The same, with the `Server` header.
+    pub(super) async fn get_with_server(
+        &self,
+        path: &str,
+        limit: usize,
+    ) -> Result<(String, Bytes), Refusal> {
         let headers = self.headers.clone();
-        let answer = self.send(Method::GET, path, headers, Bytes::new()).await?;
-        self.read(answer, limit).await
+        let answer = self.send(Method::GET, self.url(path, ""), headers, Bytes::new());
+        self.read(answer.await?, limit).await
     }
 
     /// Posts JSON to such a path, and reads the whole answer.
@@ -250,15 +316,35 @@ impl Upstream {
     ) -> Result<Bytes, Refusal> {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = self.send(Method::POST, path, headers, json).await?;
-        self.read(answer, limit).await
+        let answer = self.send(Method::POST, self.url(path, ""), headers, json);
+        Ok(self.read(answer.await?, limit).await?.1)
     }
 
-    async fn read(&self, answer: Response<Body>, limit: usize) -> Result<Bytes, Refusal> {
+    /// Sends a request and waits for the head of the answer.
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Body>, Refusal> {
+        let answer = self.way.send(method, url, headers, body).await;
+        answer.map_err(|failure| {
+            let url = self.settings.base_url.as_str();
+            let mut refusal = Refusal::of_transport(&self.settings.name, url, &failure);
+            refusal.error = self.without_secrets(refusal.error);
+            refusal
+        })
+    }
+
+    /// Reads a whole answer, and what server it says it is from.
+    async fn read(&self, answer: Response<Body>, limit: usize) -> Result<(String, Bytes), Refusal> {
         let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             return Err(self.refused(&head, body).await);
         }
+        let server = head.headers.get(SERVER).and_then(|it| it.to_str().ok());
+        let server = server.unwrap_or_default().to_owned();
         let body = http_body_util::Limited::new(body, limit)
             .collect()
             .await
@@ -269,7 +355,7 @@ impl Upstream {
                 );
                 Refusal::new(502, ErrorObject::server(message))
             })?;
-        Ok(body.to_bytes())
+        Ok((server, body.to_bytes()))
     }
 
     /// What another status than 2xx means. Secrets are taken out before anything is read or cut.
@@ -287,11 +373,30 @@ impl Upstream {
         refusal
     }
 
-    fn url(&self, path: &str) -> Url {
+    fn url(&self, path: &str, model: &str) -> Url {
         let mut url = self.settings.base_url.clone();
         let whole = match path.strip_prefix('/') {
             Some(path) => format!("/{path}"),
-            None => format!("{}/{path}", url.path().trim_end_matches('/')),
+            None => {
+                let base = url.path().trim_end_matches('/');
+                // How `{model}` looks in a URL.
+                let base = match base.split_once("%7Bmodel%7D") {
+                    Some((before, after)) if !model.is_empty() => {
+                        format!("{before}{}{after}", as_segment(model))
+                    }
+                    // What is of no one model stands above: Azure has `/openai/models` beside
+                    // `/openai/deployments/NAME/…`.
+                    Some((before, _)) => {
+                        let before = before.trim_end_matches('/');
+                        before
+                            .rsplit_once('/')
+                            .map_or("", |(above, _)| above)
+                            .to_owned()
+                    }
+                    None => base.to_owned(),
+                };
+                format!("{base}/{path}")
+            }
         };
         url.set_path(&whole);
         if !self.settings.query.is_empty() {
@@ -306,20 +411,28 @@ impl Upstream {
     }
 }
 
-/// Why the HTTP client has no answer.
-fn failure(error: &reqwest::Error) -> Failure {
-    // The innermost error says what really happened.
-    let mut cause: &dyn Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+/// A name as one segment of a path.
+fn as_segment(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~:@".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
     }
-    if error.is_timeout() {
-        Failure::Timeout
-    } else if error.is_connect() {
-        Failure::Connect(cause.to_string())
-    } else {
-        Failure::Broken(cause.to_string())
-    }
+    out
+}
+
+/// The error without the client's own key.
+fn hide_caller(caller: &HeaderMap, mut error: ErrorObject) -> ErrorObject {
+    let words: Vec<SecretString> = caller
+        .values()
+        .filter_map(|value| value.to_str().ok())
+        .map(|value| value.split_once(' ').map_or(value, |(_, key)| key).into())
+        .collect();
+    error.message = Secrets::new(&words).hide(&error.message);
+    error
 }
 
 /// The key, and the headers that may hold one: `x-api-key` and the like.
@@ -330,7 +443,21 @@ fn secrets_of(settings: &Settings) -> Secrets {
         .map(|value| value.strip_prefix("Bearer ").unwrap_or(value).into())
         .filter(|value: &SecretString| value.expose_secret().len() >= SECRET_HEADER_BYTES)
         .collect();
-    Secrets::new(settings.key.iter().chain(&headers))
+    let query = settings.query.iter().map(|(_, value)| value);
+    let query = query.filter(|value| value.expose_secret().len() >= SECRET_HEADER_BYTES);
+    let proxy = match &settings.proxy {
+        ProxySetting::Url(url) => passwords(url),
+        ProxySetting::Environment | ProxySetting::None => Vec::new(),
+    };
+    let key = settings.key.iter();
+    Secrets::new(key.chain(&headers).chain(query).chain(&proxy))
+}
+
+/// What of a proxy's address must not be told.
+fn passwords(url: &SecretString) -> Vec<SecretString> {
+    let parsed = Url::parse(url.expose_secret()).ok();
+    let password = parsed.and_then(|url| url.password().map(SecretString::from));
+    password.into_iter().chain([url.clone()]).collect()
 }
 
 /// Reads what there is of an error's body, in bounded time and space.

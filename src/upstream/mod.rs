@@ -1,20 +1,33 @@
 //! Model servers: how one is asked, when it is asked again, and what its refusals mean.
 
+mod answer;
 mod asking;
 mod body;
+mod breaker;
 mod client;
+mod dialect;
 mod direct;
+mod gate;
+mod health;
 mod models;
+mod pick;
 mod refusal;
 mod retry;
 mod retry_after;
 mod secrets;
 mod tokens;
+mod way;
 
-pub use asking::Asking;
+pub use answer::Answer;
 pub(crate) use asking::millis;
-pub use body::{Body, BodyError};
-pub use client::{Settings, Tls, Upstream, UpstreamError};
+pub use asking::{Asking, Question};
+pub use breaker::{BreakerSettings, Standing, State};
+pub use client::{ProxySetting, Settings, Upstream, UpstreamError, WireApi};
+pub use dialect::{Dialect, DialectSettings};
+pub use health::{ModelHealth, Trial};
 pub use models::ModelInfo;
-pub use refusal::Refusal;
+pub use pick::{Candidate, Strategy, order};
+pub use refusal::{Fault, Refusal};
+pub(crate) use retry::Retries;
 pub use retry_after::RetryAfter;
+pub use way::Tls;

@@ -50,6 +50,16 @@ impl Upstream {
     }
 }
 
+/// Whose the models of a list are.
+pub(super) fn owners(body: &[u8]) -> Vec<String> {
+    let list: Option<List<'_>> = serde_json::from_slice(body).ok();
+    let models = list.and_then(|list| list.data.or(list.models));
+    let owners = models.into_iter().flatten();
+    owners
+        .filter_map(|model| model.owned_by.map(|owner| owner.to_string()))
+        .collect()
+}
+
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct List<'a> {

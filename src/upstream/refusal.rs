@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::HeaderMap;
 
 use super::direct::Failure;
+use super::gate::Shut;
 use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
 use crate::responses::ErrorObject;
@@ -25,8 +26,34 @@ pub struct Refusal {
     pub retry_after: Option<RetryAfter>,
     /// Whether the same request may fare better in a moment.
     pub passing: bool,
+    /// Whose fault it is.
+    pub fault: Fault,
     /// The error for the client.
     pub error: ErrorObject,
+}
+
+/// Whose fault a refusal is, which decides whether another upstream is asked and what is thought of
+/// this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request's: nobody else would do better.
+    Request,
+    /// The upstream's: it is broken, silent, or set up wrongly (a bad key, a model that it does not
+    /// have). Another one may serve, and it counts.
+    Upstream,
+    /// Nobody's: the upstream has no room now. Another one may serve.
+    Busy,
+    /// Not known: it may be this upstream's rules or the request. Another one may serve, and it
+    /// counts for nothing.
+    Denied,
+}
+
+impl Fault {
+    /// Whether another upstream may serve.
+    #[must_use]
+    pub fn moves_on(self) -> bool {
+        self != Self::Request
+    }
 }
 
 impl Refusal {
@@ -43,6 +70,7 @@ impl Refusal {
             status,
             retry_after: None,
             passing: false,
+            fault: Fault::Request,
             error,
         }
     }
@@ -64,7 +92,31 @@ impl Refusal {
             Some("server_is_overloaded") => 503,
             _ => 502,
         };
-        Self::new(status, error)
+        let mut refusal = Self::new(status, error);
+        refusal.fault = match status {
+            400 => Fault::Request,
+            429 if !refusal.is_spent() => Fault::Busy,
+            _ => Fault::Upstream,
+        };
+        refusal
+    }
+
+    /// The upstream has as many requests as it may have.
+    pub(super) fn of_line(upstream: &str, shut: Shut) -> Self {
+        let message = match shut {
+            Shut::LineIsFull => format!(
+                "the upstream `{upstream}` has as many requests as it may have, and as many wait as may"
+            ),
+            Shut::Waited(time) => format!(
+                "the upstream `{upstream}` has as many requests as it may have, and none ended within {} s",
+                time.as_secs_f64()
+            ),
+        };
+        let error = ErrorObject::new("rate_limit_error", message).with_code("rate_limit_exceeded");
+        Self {
+            fault: Fault::Busy,
+            ..Self::new(429, error)
+        }
     }
 
     /// When the client is told to try again: as the upstream said, or soon if it is busy and said
@@ -87,7 +139,10 @@ impl Refusal {
             let message = format!(
                 "the upstream `{upstream}` answered with a redirect (HTTP {status}): check its base_url"
             );
-            return Self::new(502, ErrorObject::server(message));
+            return Self {
+                fault: Fault::Upstream,
+                ..Self::new(502, ErrorObject::server(message))
+            };
         }
         let error = fault::of_status(status, UpstreamError::parse(body));
         if error.code.as_deref() == Some("context_length_exceeded") {
@@ -105,6 +160,13 @@ impl Refusal {
             retry_after: RetryAfter::of_headers(headers),
             ..Self::new(told, error)
         };
+        refusal.fault = match status {
+            429 if !refusal.is_spent() => Fault::Busy,
+            401 | 402 | 404 | 408 | 429 | 500.. => Fault::Upstream,
+            // A model that this account may not use, or a text that this service does not like.
+            403 => Fault::Denied,
+            _ => Fault::Request,
+        };
         refusal.passing = match status {
             429 => !refusal.is_spent(),
             // The server behind that one has the request already: it is not given it twice.
@@ -121,7 +183,10 @@ impl Refusal {
                 let message = format!(
                     "the upstream `{upstream}` at {url} did not take the connection in time"
                 );
-                return Self::new(504, ErrorObject::server(message));
+                return Self {
+                    fault: Fault::Upstream,
+                    ..Self::new(504, ErrorObject::server(message))
+                };
             }
             Failure::Connect(reason) => (
                 503,
@@ -134,6 +199,7 @@ impl Refusal {
         };
         Self {
             passing: true,
+            fault: Fault::Upstream,
             ..Self::new(status, ErrorObject::server(message))
         }
     }
@@ -149,7 +215,20 @@ impl Refusal {
             "the upstream `{upstream}` did not begin to answer within {} s",
             waited.as_secs_f64()
         );
-        Self::new(504, ErrorObject::server(message))
+        Self {
+            fault: Fault::Upstream,
+            ..Self::new(504, ErrorObject::server(message))
+        }
+    }
+
+    /// The upstream broke off after it had begun to answer.
+    #[must_use]
+    pub fn of_break(error: ErrorObject) -> Self {
+        Self {
+            fault: Fault::Upstream,
+            passing: true,
+            ..Self::new(502, error)
+        }
     }
 }
 
@@ -200,6 +279,30 @@ mod tests {
         assert_eq!(told(&said).as_deref(), Some("9"));
         let said = answer(429, Some(("retry-after-ms", "8500")), "");
         assert_eq!(told(&said).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn whose_fault_it_is() {
+        for (status, fault) in [
+            (302, Fault::Upstream),
+            (400, Fault::Request),
+            (401, Fault::Upstream),
+            (402, Fault::Upstream),
+            (403, Fault::Denied),
+            (404, Fault::Upstream),
+            (408, Fault::Upstream),
+            (413, Fault::Request),
+            (422, Fault::Request),
+            (429, Fault::Busy),
+            (500, Fault::Upstream),
+            (504, Fault::Upstream),
+        ] {
+            assert_eq!(answer(status, None, "").fault, fault, "{status}");
+        }
+        let spent = r#"{"error":{"code":"insufficient_quota"}}"#;
+        assert_eq!(answer(429, None, spent).fault, Fault::Upstream);
+        let long = r#"{"error":{"message":"maximum context length is 1"}}"#;
+        assert_eq!(answer(500, None, long).fault, Fault::Request);
     }
 
     #[test]

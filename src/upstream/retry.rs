@@ -18,14 +18,14 @@ const LONGEST: Duration = Duration::from_secs(3);
 const IN_ALL: Duration = Duration::from_secs(5);
 
 /// The waits between tries.
-pub(super) struct Retries {
+pub(crate) struct Retries {
     waits: ExponentialBackoff,
     /// When the upstream refused first.
     since: Option<Instant>,
 }
 
 impl Retries {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST)
             .with_max_delay(LONGEST)
@@ -36,7 +36,7 @@ impl Retries {
     }
 
     /// How long to wait before the next try; `None` if there is to be none.
-    pub(super) fn next(&mut self, refusal: &Refusal) -> Option<Duration> {
+    pub(crate) fn next(&mut self, refusal: &Refusal) -> Option<Duration> {
         if !refusal.passing {
             return None;
         }

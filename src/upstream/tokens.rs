@@ -1,5 +1,6 @@
 //! How many tokens a request would be, as the server itself counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,8 +50,8 @@ struct Tokens {
 
 impl Upstream {
     /// Counts the tokens of a chat request, where the server has a way to.
-    pub async fn count_tokens(&self, chat: &[u8]) -> Option<u64> {
-        let counted = match self.settings().profile.token_count {
+    pub async fn count_tokens(self: &Arc<Self>, chat: &[u8]) -> Option<u64> {
+        let counted = match self.dialect().profile.token_count {
             TokenCount::Estimate => return None,
             TokenCount::Messages => tokio::time::timeout(WAIT, self.count_messages(chat)).await,
             TokenCount::Template => tokio::time::timeout(WAIT, self.count_template(chat)).await,

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::super::error::did_you_mean;
 use super::super::raw::RawUpstream;
-use super::super::{KeySource, Upstream};
+use super::super::{Auth, KeySource, Proxy, Upstream, WireApi};
 use super::Resolver;
 
 impl Resolver<'_> {
@@ -16,6 +16,7 @@ impl Resolver<'_> {
         let mut missing_variables = Vec::new();
         let address = self.base_url(&section, raw.base_url.as_deref());
         let (key_source, key) = self.key(&section, &raw, &mut missing_variables);
+        let auth = self.auth(&section, &raw);
         let http_headers = self.headers(&section, &raw, &mut missing_variables);
         let profile = raw.profile.unwrap_or_else(|| "auto".to_owned());
         let connect = self.time(&at("connect_timeout_ms"), raw.connect_timeout_ms, 10_000);
@@ -29,6 +30,22 @@ impl Resolver<'_> {
             raw.stream_idle_timeout_ms,
             300_000,
         );
+        let wire_api = [("chat", WireApi::Chat), ("responses", WireApi::Responses)];
+        let wire_api = self.one_of(&at("wire_api"), raw.wire_api.as_deref(), &wire_api);
+        let proxy = self.proxy(&at("proxy"), raw.proxy.as_deref());
+        let ca_file = raw.ca_file.as_deref();
+        let ca_pem = ca_file.and_then(|file| self.read(&at("ca_file"), file));
+        let ca_file = ca_file.map(|file| self.path(&at("ca_file"), file));
+        let max_concurrency = self.count(&at("max_concurrency"), raw.max_concurrency);
+        let queue_timeout = self.time(&at("queue_timeout_ms"), raw.queue_timeout_ms, 30_000);
+        let pause = self.time(&at("breaker_pause_ms"), raw.breaker_pause_ms, 1_000);
+        let max_pause = self.time(
+            &at("breaker_max_pause_ms"),
+            raw.breaker_max_pause_ms,
+            60_000,
+        );
+        self.drop_fields(&section, &raw.drop_fields);
+        self.extra_body(&section, &raw.extra_body);
         let event = self.size(&at("max_event_bytes"), raw.max_event_bytes, 16 << 20);
         let answer = self.size(&at("max_answer_bytes"), raw.max_answer_bytes, 256 << 20);
         let (base_url, mut query_params) = address?;
@@ -38,17 +55,31 @@ impl Resolver<'_> {
         query_params.extend(secrets(raw.query_params));
         Some(Upstream {
             base_url,
+            wire_api,
+            auth,
             key,
             key_source,
             http_headers,
             query_params,
             missing_variables,
+            proxy,
+            ca_file,
+            ca_pem,
             request_max_retries: raw.request_max_retries.unwrap_or(3),
+            stream_max_retries: raw.stream_max_retries.unwrap_or(2),
             connect_timeout: connect,
             first_byte_timeout: first_byte,
             stream_idle_timeout: idle,
             max_event_bytes: event,
             max_answer_bytes: answer,
+            max_concurrency: max_concurrency.map(whole),
+            max_queue: raw.max_queue.map_or(100, whole),
+            queue_timeout,
+            breaker_failures: raw.breaker_failures.unwrap_or(5),
+            breaker_pause: pause,
+            breaker_max_pause: max_pause.max(pause),
+            drop_fields: raw.drop_fields,
+            extra_body: raw.extra_body,
             profile,
             dialect: raw.dialect,
             name,
@@ -93,10 +124,47 @@ impl Resolver<'_> {
         url.set_query(None);
         url.set_fragment(None);
         let trimmed = url.path().trim_end_matches('/');
-        let trimmed = trimmed.strip_suffix("/chat/completions").unwrap_or(trimmed);
+        let trimmed = trimmed
+            .strip_suffix("/chat/completions")
+            .or_else(|| trimmed.strip_suffix("/responses"))
+            .unwrap_or(trimmed);
         let trimmed = trimmed.trim_end_matches('/').to_owned();
         url.set_path(&trimmed);
         Some((url, query))
+    }
+
+    /// Whose key it gets; where the client's own is passed on, there can be no other.
+    fn auth(&mut self, section: &[&str; 2], raw: &RawUpstream) -> Auth {
+        let path = [section[0], section[1], "auth"];
+        let auth = [("key", Auth::Key), ("passthrough", Auth::Passthrough)];
+        let auth = self.one_of(&path, raw.auth.as_deref(), &auth);
+        if auth == Auth::Passthrough && (raw.env_key.is_some() || raw.api_key_file.is_some()) {
+            let help = Some("take `env_key` and `api_key_file` out".to_owned());
+            let message = "the client's own key is passed on, so there can be no other";
+            self.wrong(&path, message, help);
+        }
+        auth
+    }
+
+    /// The proxy on the way. What stands there may hold a password, and is not repeated.
+    fn proxy(&mut self, path: &[&str], raw: Option<&str>) -> Proxy {
+        match raw.map(str::trim) {
+            None | Some("environment") => return Proxy::Environment,
+            Some("none") => return Proxy::None,
+            Some(text) => {
+                let schemes = ["http", "https", "socks5", "socks5h"];
+                let url = Url::parse(text).ok();
+                let usable = url.filter(|url| schemes.contains(&url.scheme()) && url.has_host());
+                if let Some(url) = usable {
+                    return Proxy::Url(String::from(url).into());
+                }
+            }
+        }
+        let help = "write it as http://HOST:PORT or socks5h://HOST:PORT, or \"none\", or \
+                    \"environment\""
+            .to_owned();
+        self.wrong(path, "this is not the address of a proxy", Some(help));
+        Proxy::Environment
     }
 
     fn key(
@@ -238,6 +306,10 @@ impl Resolver<'_> {
             self.wrong(&[section[0], section[1], "dialect"], message, help);
         }
     }
+}
+
+fn whole(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn secrets(pairs: impl IntoIterator<Item = (String, String)>) -> Vec<(String, SecretString)> {

@@ -244,8 +244,72 @@ fn values_that_make_no_sense_are_refused() {
             "3:18: `a b` is not the name of a header",
         ),
         (
-            upstream("[models.\"a*b\"]"),
-            "3:9: `*` can only stand at the end of a model's name",
+            upstream("[models.m]\nupstreams = [\"a\", \"b\"]"),
+            "4:13: `models.m.upstreams`: there is no upstream `b`",
+        ),
+        (
+            upstream("[models.m]\nupstreams = [\"a\", \"a\"]"),
+            "4:13: `models.m.upstreams`: `a` is there twice",
+        ),
+        (
+            upstream("[models.m]\nupstream = \"a\"\nupstreams = [\"a\"]"),
+            "5:13: `models.m.upstreams`: there can be `upstream` or `upstreams`, not both",
+        ),
+        (
+            upstream("[models.m]\nupstreams = [{ upstream = \"a\", weigth = 2 }]"),
+            "4:13: `models.m.upstreams`: unknown key `weigth`",
+        ),
+        (
+            upstream("[models.m]\nupstreams = [{ upstream = \"a\", weight = 0 }]"),
+            "4:13: `models.m.upstreams`: `weight` must be a whole number from 1 to 1000",
+        ),
+        (
+            upstream("[models.m]\nupstreams = []"),
+            "4:13: `models.m.upstreams`: there must be at least one",
+        ),
+        (
+            upstream("[models.m]\nstrategy = \"fall_back\""),
+            "4:12: `models.m.strategy`: there is no `fall_back`",
+        ),
+        (
+            upstream("[models.m]\ntemperature = 3"),
+            "4:15: `models.m.temperature`: must be from 0 to 2",
+        ),
+        (
+            upstream("[profiles.\"a b\"]"),
+            "3:11: `a b` is not a profile's name",
+        ),
+        (
+            upstream("[profiles.p]\nupstream = \"x\""),
+            "4:12: `profiles.p.upstream`: there is no upstream `x`",
+        ),
+        (
+            upstream("extra_body = { model = \"m\" }"),
+            "3:16: `model` is the proxy's to fill in",
+        ),
+        (
+            upstream("extra_body = { a = 2020-01-01 }"),
+            "3:20: `upstreams.a.extra_body.a`: JSON has no such value",
+        ),
+        (
+            upstream("drop_fields = [\"messages\"]"),
+            "3:15: `upstreams.a.drop_fields`: `messages` can't be left out",
+        ),
+        (
+            upstream("proxy = \"me:secret@proxy\""),
+            "3:9: `upstreams.a.proxy`: this is not the address of a proxy",
+        ),
+        (
+            upstream("auth = \"passthrough\"\nenv_key = \"A\""),
+            "3:8: `upstreams.a.auth`: the client's own key is passed on, so there can be no other",
+        ),
+        (
+            upstream("ca_file = \"none.pem\""),
+            "3:11: `upstreams.a.ca_file`: none.pem can't be read: No such file or directory (os error 2)",
+        ),
+        (
+            upstream("wire_api = \"completions\""),
+            "3:12: `upstreams.a.wire_api`: there is no `completions`",
         ),
         (
             upstream("[models.a]\nbase_instructions_file = \"x.md\""),

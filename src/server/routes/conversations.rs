@@ -11,7 +11,8 @@ use crate::server::query::Query;
 use crate::server::{AppState, body, caller};
 
 async fn whole(state: &AppState, request: Request) -> Result<axum::body::Bytes, Failure> {
-    Ok(body::read(request, state.max_body_bytes, state.body_timeout).await?)
+    let live = state.live();
+    Ok(body::read(request, live.max_body_bytes, live.body_timeout).await?)
 }
 
 /// `POST /v1/conversations`
@@ -19,9 +20,10 @@ pub(in crate::server) async fn create(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(request.headers());
+    let caller = caller::of(request.headers())?;
     let body = whole(&state, request).await?;
     let made = state
+        .live()
         .engine
         .create_conversation(&body, &new_id(), &caller)
         .await?;
@@ -34,8 +36,10 @@ pub(in crate::server) async fn show(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
-    Ok(json_bytes(state.engine.conversation(&id, &caller).await?))
+    let caller = caller::of(&headers)?;
+    Ok(json_bytes(
+        state.live().engine.conversation(&id, &caller).await?,
+    ))
 }
 
 /// `POST /v1/conversations/{id}`
@@ -44,9 +48,10 @@ pub(in crate::server) async fn update(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(request.headers());
+    let caller = caller::of(request.headers())?;
     let body = whole(&state, request).await?;
     let updated = state
+        .live()
         .engine
         .update_conversation(&id, &body, &caller)
         .await?;
@@ -59,9 +64,13 @@ pub(in crate::server) async fn delete(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     Ok(json_bytes(
-        state.engine.delete_conversation(&id, &caller).await?,
+        state
+            .live()
+            .engine
+            .delete_conversation(&id, &caller)
+            .await?,
     ))
 }
 
@@ -71,9 +80,10 @@ pub(in crate::server) async fn add_items(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(request.headers());
+    let caller = caller::of(request.headers())?;
     let body = whole(&state, request).await?;
     let added = state
+        .live()
         .engine
         .add_items(&id, &body, &new_id(), &caller)
         .await?;
@@ -87,10 +97,14 @@ pub(in crate::server) async fn list_items(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     let listing = Query::of(&uri).listing()?;
     Ok(json_bytes(
-        state.engine.list_items(&id, &caller, &listing).await?,
+        state
+            .live()
+            .engine
+            .list_items(&id, &caller, &listing)
+            .await?,
     ))
 }
 
@@ -101,10 +115,14 @@ pub(in crate::server) async fn show_item(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     let sealed = Query::of(&uri).shows_sealed();
     Ok(json_bytes(
-        state.engine.item(&id, &item, &caller, sealed).await?,
+        state
+            .live()
+            .engine
+            .item(&id, &item, &caller, sealed)
+            .await?,
     ))
 }
 
@@ -114,8 +132,8 @@ pub(in crate::server) async fn delete_item(
     Path((id, item)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     Ok(json_bytes(
-        state.engine.delete_item(&id, &item, &caller).await?,
+        state.live().engine.delete_item(&id, &item, &caller).await?,
     ))
 }

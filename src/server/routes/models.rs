@@ -93,7 +93,7 @@ struct TruncationPolicy {
 
 /// `GET /v1/models`
 pub(in crate::server) async fn list(State(state): State<AppState>) -> Response {
-    let entries = state.engine.catalog().await;
+    let entries = state.live().engine.catalog().await;
     json(&Models {
         object: "list",
         data: entries.iter().map(model).collect(),
@@ -110,7 +110,7 @@ pub(in crate::server) async fn show(
     State(state): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
-    let entries = state.engine.catalog().await;
+    let entries = state.live().engine.catalog().await;
     match entries.iter().find(|entry| entry.name == name) {
         Some(entry) => Ok(json(&model(entry))),
         None => {

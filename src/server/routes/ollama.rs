@@ -42,7 +42,7 @@ pub(in crate::server) async fn version() -> Response {
 
 /// `GET /api/tags`: the models, as Ollama lists them.
 pub(in crate::server) async fn tags(State(state): State<AppState>) -> Response {
-    let models = state.engine.catalog().await;
+    let models = state.live().engine.catalog().await;
     json(&Tags {
         models: models
             .into_iter()
@@ -66,10 +66,11 @@ pub(in crate::server) async fn pull(
         model: Text<'a>,
     }
 
-    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
+    let live = state.live();
+    let body = body::read(request, live.max_body_bytes, live.body_timeout).await?;
     let wanted: Pull<'_> = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad_request(ErrorObject::invalid(error.to_string())))?;
-    if state.engine.knows(&wanted.model) {
+    if live.engine.knows(&wanted.model) {
         return Ok(json(&Pulled { status: "success" }));
     }
     let message = format!("no upstream has the model `{}`", wanted.model.as_str());

@@ -16,7 +16,7 @@ use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
 use crate::server::query::Query;
-use crate::server::{AppState, body, caller, socket};
+use crate::server::{AppState, Live, body, caller, socket};
 use crate::upstream::{Refusal, RetryAfter};
 
 /// `POST`: a response, streamed or whole.
@@ -24,9 +24,9 @@ pub(in crate::server) async fn create(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (caller, body) = read(&state, request).await?;
+    let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let reply = state
+    let reply = live
         .engine
         .create(body, &id, &caller)
         .await
@@ -39,9 +39,9 @@ pub(in crate::server) async fn compact(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (caller, body) = read(&state, request).await?;
+    let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let compacted = state
+    let compacted = live
         .engine
         .compact(body, &id, &caller)
         .await
@@ -56,9 +56,9 @@ pub(in crate::server) async fn input_tokens(
     request: Request,
 ) -> Result<Response, Failure> {
     const HOW: HeaderName = HeaderName::from_static("x-antiphon-token-count");
-    let (caller, body) = read(&state, request).await?;
+    let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let count = state
+    let count = live
         .engine
         .count_tokens(&body, &id, &caller)
         .await
@@ -86,9 +86,11 @@ pub(in crate::server) async fn show(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     let shown = Query::of(&uri).shown()?;
-    Ok(answer(state.engine.response(&id, &caller, shown).await?))
+    Ok(answer(
+        state.live().engine.response(&id, &caller, shown).await?,
+    ))
 }
 
 /// `DELETE /v1/responses/{id}`
@@ -97,9 +99,9 @@ pub(in crate::server) async fn delete(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     Ok(json_bytes(
-        state.engine.delete_response(&id, &caller).await?,
+        state.live().engine.delete_response(&id, &caller).await?,
     ))
 }
 
@@ -109,9 +111,9 @@ pub(in crate::server) async fn cancel(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     Ok(json_bytes(
-        state.engine.cancel_response(&id, &caller).await?,
+        state.live().engine.cancel_response(&id, &caller).await?,
     ))
 }
 
@@ -122,25 +124,31 @@ pub(in crate::server) async fn input_items(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers);
+    let caller = caller::of(&headers)?;
     let listing = Query::of(&uri).listing()?;
     Ok(json_bytes(
-        state.engine.input_items(&id, &caller, &listing).await?,
+        state
+            .live()
+            .engine
+            .input_items(&id, &caller, &listing)
+            .await?,
     ))
 }
 
 /// Who asks, and what; not while the program is about to end.
-async fn read(state: &AppState, request: Request) -> Result<(Caller, Bytes), Failure> {
+async fn read(state: &AppState, request: Request) -> Result<(Arc<Live>, Caller, Bytes), Failure> {
     if state.draining.is_cancelled() {
         return Err(Failure(shutting_down()));
     }
-    let caller = caller::of(request.headers());
-    let body = body::read(request, state.max_body_bytes, state.body_timeout).await?;
-    Ok((caller, body))
+    let caller = caller::of(request.headers())?;
+    let live = state.live();
+    let body = body::read(request, live.max_body_bytes, live.body_timeout).await?;
+    Ok((live, caller, body))
 }
 
 fn answer(reply: Reply) -> Response {
     match reply {
+        Reply::Passed(stream) => event_stream(Body::new(stream)),
         Reply::Stream(stream) => event_stream(Body::new(stream)),
         Reply::Follow(follow) => event_stream(Body::new(follow)),
         Reply::Whole(json) => json_bytes(json),
@@ -170,14 +178,18 @@ pub(in crate::server) async fn upgrade(
     let Ok(permit) = Arc::clone(&state.sockets.free).try_acquire_owned() else {
         return Failure(no_socket("there are too many connections")).into_response();
     };
-    let caller = caller::of(&headers);
+    let caller = match caller::of(&headers) {
+        Ok(caller) => caller,
+        Err(refusal) => return Failure(refusal).into_response(),
+    };
+    let max_body_bytes = state.live().max_body_bytes;
     let open = state.sockets.open.clone();
     upgrade
-        .max_message_size(state.max_body_bytes)
-        .max_frame_size(state.max_body_bytes)
+        .max_message_size(max_body_bytes)
+        .max_frame_size(max_body_bytes)
         .on_upgrade(move |socket| {
             open.track_future(async move {
-                socket::serve(socket, state.engine, caller, state.draining).await;
+                socket::serve(socket, state, caller).await;
                 drop(permit);
             })
         })

@@ -1,7 +1,6 @@
 //! One lane of a connection: its requests, one after the other.
 
 use std::pin::pin;
-use std::sync::Arc;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -9,14 +8,15 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::message::{self, Asked};
-use crate::engine::{Caller, Engine, Reply};
+use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
+use crate::server::AppState;
 use crate::sse::Decoder;
 use crate::upstream::Refusal;
 
 /// Works off the requests of a lane.
 pub(super) struct Worker {
-    pub(super) engine: Arc<Engine>,
+    pub(super) state: AppState,
     pub(super) caller: Caller,
     pub(super) name: Option<String>,
     pub(super) outbox: mpsc::Sender<String>,
@@ -42,7 +42,14 @@ impl Worker {
             ..
         } = asked;
         let id = new_id();
-        let went_well = match self.engine.create(body, &id, &self.caller).await {
+        let went_well = match self
+            .state
+            .live()
+            .engine
+            .create(body, &id, &self.caller)
+            .await
+        {
+            Ok(Reply::Passed(stream)) => self.tell(Body::new(stream)).await?,
             Ok(Reply::Stream(stream)) => self.tell(Body::new(stream)).await?,
             Ok(Reply::Follow(follow)) => self.tell(Body::new(follow)).await?,
             // Over a socket all is streamed.

@@ -21,7 +21,7 @@ const TAIL_BYTES: usize = 16 * 1024;
 
 /// A body under way. All that came by one read is one frame.
 #[derive(Debug)]
-pub struct Body {
+pub(in crate::upstream) struct Body {
     /// None once the body has ended.
     stream: Option<TcpStream>,
     framing: Framing,

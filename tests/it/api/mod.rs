@@ -12,13 +12,16 @@ mod misc;
 mod models;
 mod pace;
 mod refusals;
+mod reload;
 mod requests;
 mod responses;
+mod routes;
 mod secrets;
 #[cfg(unix)]
 mod shutdown;
 mod streams;
 mod structured;
+mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -93,7 +93,7 @@ fn who_has_no_money_left_is_not_told_to_come_back() {
             assert_eq!(seconds(&reply), expected);
             assert_eq!(reply.header("retry-after-ms"), None);
         }
-        assert_eq!(upstream.received().len(), 2, "once for each request");
+        assert_eq!(upstream.asked().len(), 2, "once for each request");
     }
 }
 
@@ -107,7 +107,7 @@ fn a_redirect_is_neither_followed_nor_asked_for_again() {
             let error = refusal(&post(&proxy, &request), 502);
             let message = error["message"].as_str().unwrap_or_default();
             assert!(message.contains(&status.to_string()), "{message}");
-            assert_eq!(upstream.received().len(), times, "{status}");
+            assert_eq!(upstream.asked().len(), times, "{status}");
         }
     }
 }

@@ -74,7 +74,9 @@ fn the_upstream_is_asked_for_a_chat_completion() {
     );
     whole(&proxy, &hello());
 
-    let received = upstream.received();
+    let mut received = upstream.received();
+    // It may also have been asked what it is.
+    received.retain(|request| request.method == "POST");
     assert_eq!(received.len(), 2);
     for request in &received {
         assert_eq!(request.method, "POST");

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::support::profile;
 
 /// Seals by writing backwards: enough to see what goes in and out.
-struct Backwards;
+pub(super) struct Backwards;
 
 impl Seal for Backwards {
     fn seal(&self, plain: &[u8]) -> String {

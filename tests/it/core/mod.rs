@@ -4,6 +4,7 @@ mod chunking;
 mod corpus;
 mod golden;
 mod lowering;
+mod profiles;
 mod properties;
 mod streams;
 mod support;

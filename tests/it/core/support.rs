@@ -74,6 +74,12 @@ pub(super) fn root() -> &'static Path {
 /// The profile that fits a recording, by its folder.
 pub(super) fn profile_of(path: &Path) -> Profile {
     let path = path.to_string_lossy();
+    let documented = path
+        .split('/')
+        .find_map(|part| part.strip_suffix("-documented"));
+    if let Some(name) = documented {
+        return profile(name);
+    }
     let known = [
         ("llama-server", "llama-cpp"),
         ("ollama", "ollama"),

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("codex", &[]),
     ("config", &[]),
     ("shutdown", &[]),
+    ("reload", &[]),
     ("responses", &["json"]),
     ("chat", &["json"]),
     (
@@ -62,6 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "engine",
             "ids",
+            "json",
             "profile",
             "seal",
             "server",
@@ -79,6 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "demo",
             "log",
             "profile",
+            "reload",
             "responses",
             "show",
             "shutdown",

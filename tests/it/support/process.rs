@@ -56,6 +56,11 @@ impl Running {
         );
     }
 
+    /// Its number in the system.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ use super::process::Running;
 pub(crate) struct Proxy {
     process: Running,
     address: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Proxy {
@@ -37,6 +38,31 @@ impl Proxy {
     /// The address of something the proxy serves, such as `/v1/responses`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Writes another configuration file in the place of the one that it was started with.
+    pub(crate) fn rewrite(&self, toml: &str) {
+        let new = self.home.path().join("new.toml");
+        fs::write(&new, toml).expect("the configuration is written");
+        fs::rename(&new, self.home.path().join("proxy.toml")).expect("it is put in place");
+    }
+
+    /// Waits until the log has this so many times.
+    pub(crate) fn wait_for_log(&self, words: &str, times: usize) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.log().matches(words).count() < times {
+            assert!(
+                Instant::now() < until,
+                "no {words:?} in the log:\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// What the proxy has logged so far.
@@ -104,7 +130,7 @@ impl ProxyBuilder {
         Proxy {
             process,
             address,
-            _home: home,
+            home,
         }
     }
 }

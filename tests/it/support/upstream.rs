@@ -304,9 +304,12 @@ impl Upstream {
         asked.map(|request| request.body).collect()
     }
 
-    /// Waits until it was asked that often.
+    /// Waits until it was asked for so many answers.
     pub(crate) fn wait_until_asked(&self, times: usize) {
-        self.wait_until("a request came", |state| state.received.len() >= times);
+        let is_question = |request: &&Received| request.method == "POST";
+        self.wait_until("a request came", |state| {
+            state.received.iter().filter(is_question).count() >= times
+        });
     }
 
     /// Waits until that many clients have closed their connection before the answer was whole.

@@ -92,11 +92,99 @@ fn an_effort_is_said_in_the_upstreams_words() {
         let (chat, notes) = lowered(&request, &profile(name));
         let effort = chat.get("reasoning_effort").and_then(Value::as_str);
         assert_eq!(effort, sent, "{name} {asked}");
-        assert_eq!(notes.is_empty(), sent.is_some(), "{name} {asked}");
+        // Where there is a switch, that says it.
+        let switched = chat.get("thinking").is_some();
+        assert_eq!(
+            notes.is_empty(),
+            sent.is_some() || switched,
+            "{name} {asked}"
+        );
     }
     let own = with("effort_words = { low = \"tiny\" }");
     let request = json!({"model": "x", "input": "hi", "reasoning": {"effort": "low"}});
     assert_eq!(chat_with(&request, &own)["reasoning_effort"], "tiny");
+}
+
+#[test]
+fn not_to_think_is_said_by_a_switch_where_there_is_one() {
+    for (switch, path, off, on) in [
+        (
+            "type",
+            "/thinking/type",
+            json!("disabled"),
+            json!("enabled"),
+        ),
+        (
+            "enable_thinking",
+            "/enable_thinking",
+            json!(false),
+            json!(true),
+        ),
+        (
+            "template",
+            "/chat_template_kwargs/enable_thinking",
+            json!(false),
+            json!(true),
+        ),
+    ] {
+        let own = with(&format!("thinking_switch = \"{switch}\""));
+        let asked = |effort: &Value| {
+            let request = json!({"model": "x", "input": "hi", "reasoning": {"effort": effort}});
+            chat_with(&request, &own).pointer(path).cloned()
+        };
+        assert_eq!(asked(&json!("none")), Some(off), "{switch}");
+        assert_eq!(asked(&json!("low")), Some(on), "{switch}");
+        assert_eq!(
+            asked(&Value::Null),
+            None,
+            "{switch}: the server's own default"
+        );
+    }
+}
+
+#[test]
+fn a_call_is_demanded_in_words_that_the_upstream_knows() {
+    let tools = json!([
+        {"type": "function", "name": "f", "parameters": {}},
+        {"type": "function", "name": "g", "parameters": {}},
+    ]);
+    let named = json!({"type": "function", "function": {"name": "g"}});
+    for (words, required, one, offered) in [
+        ("pass", json!("required"), named.clone(), 2),
+        ("words", json!("required"), json!("required"), 1),
+        ("any", json!("any"), named.clone(), 2),
+        ("no_required", json!("auto"), named, 2),
+        ("auto", json!("auto"), json!("auto"), 2),
+    ] {
+        let own = with(&format!("tool_choice = \"{words}\""));
+        let asked = |choice: Value| {
+            let request =
+                json!({"model": "x", "input": "hi", "tools": tools, "tool_choice": choice});
+            chat_with(&request, &own)
+        };
+        assert_eq!(asked(json!("required"))["tool_choice"], required, "{words}");
+        assert_eq!(asked(json!("none"))["tool_choice"], "none", "{words}");
+        let chat = asked(json!({"type": "function", "name": "g"}));
+        assert_eq!(chat["tool_choice"], one, "{words}");
+        assert_eq!(
+            chat["tools"].as_array().map(Vec::len),
+            Some(offered),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn ids_of_calls_and_outputs_are_shortened_alike() {
+    let items = json!([
+        user("go"),
+        call("call_a_long_one"),
+        output("call_a_long_one", "1")
+    ]);
+    let chat = chat_with(&request(&items), &with("call_ids = \"alphanumeric_9\""));
+    let id = &chat["messages"][1]["tool_calls"][0]["id"];
+    assert_eq!(id.as_str().map(str::len), Some(9));
+    assert_eq!(id, &chat["messages"][2]["tool_call_id"]);
 }
 
 #[test]

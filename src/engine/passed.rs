@@ -1,0 +1,361 @@
+//! An answer in the client's own language, passed on as it comes.
+//!
+//! Only whole events are passed on, so that a connection which breaks off in the middle of one can
+//! still be followed by a failure that the client can read. What passes is looked at for the log, and
+//! is not changed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use serde::Deserialize;
+use tokio::time::Sleep;
+use tracing::Span;
+
+use super::recipe::Leg;
+use crate::json::Text;
+use crate::responses::ErrorObject;
+use crate::sse;
+use crate::time::Instant;
+use crate::upstream::{Answer, Refusal, Trial, Upstream, millis};
+
+/// An answer that is passed on.
+pub struct Passed {
+    answer: Option<Answer>,
+    upstream: Arc<Upstream>,
+    /// Whole events, or the whole document.
+    ready: Vec<u8>,
+    /// The beginning of the next event.
+    rest: Vec<u8>,
+    seen: Seen,
+    stream: bool,
+    trial: Option<Trial>,
+    silence: Pin<Box<Sleep>>,
+    began: Instant,
+    span: Span,
+    /// The request's id here.
+    id: String,
+    model: String,
+}
+
+/// What the log tells of an answer.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The response's id at the upstream.
+    id: Option<String>,
+    sequence: u64,
+    /// The status of the response, once it is over.
+    status: Option<String>,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+impl Passed {
+    /// Reads an answer up to its first event, or all of it if it is not streamed.
+    pub(super) async fn open(answer: Answer, leg: &Leg, id: String) -> Result<Self, Refusal> {
+        let upstream = Arc::clone(&leg.stop.upstream);
+        let idle = upstream.settings().idle_timeout;
+        let mut this = Self {
+            answer: Some(answer),
+            upstream,
+            ready: Vec::new(),
+            rest: Vec::new(),
+            seen: Seen::default(),
+            stream: leg.question.stream,
+            trial: None,
+            silence: Box::pin(tokio::time::sleep(idle)),
+            began: Instant::now(),
+            span: Span::current(),
+            id,
+            model: leg.stop.model.clone(),
+        };
+        while this.ready.is_empty() {
+            match std::future::poll_fn(|cx| this.poll_read(cx)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(Refusal::of_break(error)),
+                None => break,
+            }
+        }
+        if this.ready.trim_ascii().is_empty() {
+            let error = ErrorObject::server("the upstream's answer was empty");
+            return Err(Refusal::of_break(error));
+        }
+        if this.stream && this.ready.trim_ascii_start().starts_with(b"{") {
+            let error = ErrorObject::server("the upstream did not stream its answer");
+            return Err(Refusal::of_break(error));
+        }
+        Ok(this)
+    }
+
+    pub(super) fn on_trial(&mut self, mut trial: Trial) {
+        trial.answers();
+        self.trial = Some(trial);
+    }
+
+    /// The whole answer, of one that is not streamed.
+    pub(super) fn into_document(mut self) -> Vec<u8> {
+        let document = std::mem::take(&mut self.ready);
+        self.seen.look(&document, true);
+        self.end(None);
+        document
+    }
+
+    /// Reads once. What is whole is ready then; `None` at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ErrorObject>>> {
+        let Some(answer) = &mut self.answer else {
+            return Poll::Ready(None);
+        };
+        let settings = self.upstream.settings();
+        let frame = match Pin::new(answer).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                ready!(self.silence.as_mut().poll(cx));
+                let seconds = settings.idle_timeout.as_secs_f64();
+                return Poll::Ready(Some(Err(ErrorObject::server(format!(
+                    "the upstream `{}` was silent for {seconds} s in the middle of its answer",
+                    settings.name
+                )))));
+            }
+        };
+        let next = Instant::now() + settings.idle_timeout;
+        let limit = settings.limits.event_bytes;
+        match frame {
+            Some(Ok(frame)) => {
+                self.silence.as_mut().reset(next);
+                if let Ok(data) = frame.into_data() {
+                    self.rest.extend_from_slice(&data);
+                }
+                if self.stream {
+                    self.cut();
+                }
+                if self.rest.len() > limit {
+                    return Poll::Ready(Some(Err(ErrorObject::server(format!(
+                        "the upstream's event or answer is longer than {limit} bytes"
+                    )))));
+                }
+                Poll::Ready(Some(Ok(())))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(ErrorObject::server(format!(
+                "the upstream `{}` broke off in the middle of its answer: {error}",
+                settings.name
+            ))))),
+            None => {
+                self.answer = None;
+                // A last event may lack its blank line.
+                let rest = std::mem::take(&mut self.rest);
+                self.ready.extend_from_slice(&rest);
+                if self.stream {
+                    self.seen.look_at_all(&rest);
+                }
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Moves the events that are whole from `rest` to `ready`.
+    fn cut(&mut self) {
+        let Some(end) = end_of_events(&self.rest) else {
+            return;
+        };
+        let after = self.rest.split_off(end);
+        let whole = std::mem::replace(&mut self.rest, after);
+        self.seen.look_at_all(&whole);
+        self.ready.extend_from_slice(&whole);
+    }
+
+    /// It is over: says so to the log and to the trial.
+    fn end(&mut self, failure: Option<&Refusal>) {
+        self.answer = None;
+        let Some(trial) = self.trial.take() else {
+            return;
+        };
+        let (seen, total_ms) = (&self.seen, millis(self.began.elapsed()));
+        let name = &self.upstream.settings().name;
+        if let Some(refusal) = failure {
+            tracing::warn!(
+                parent: &self.span,
+                response.id = %format_args!("resp_{}", self.id),
+                model = %self.model,
+                upstream = %name,
+                status = "failed",
+                error = %refusal.error.message,
+                total_ms,
+                "response passed on"
+            );
+            trial.failed(refusal);
+            return;
+        }
+        tracing::info!(
+            parent: &self.span,
+            response.id = %format_args!("resp_{}", self.id),
+            upstream.response.id = seen.id.as_deref(),
+            model = %self.model,
+            upstream = %name,
+            status = seen.status.as_deref(),
+            input_tokens = seen.input_tokens,
+            output_tokens = seen.output_tokens,
+            total_ms,
+            "response passed on"
+        );
+        trial.succeeded();
+    }
+
+    /// The answer broke off: the client is told in its own language.
+    fn break_off(&mut self, error: ErrorObject) {
+        let error = self.upstream.without_secrets(error);
+        let id = self.seen.id.clone();
+        let id = id.unwrap_or_else(|| format!("resp_{}", self.id));
+        let sequence = self.seen.sequence + 1;
+        let refusal = Refusal::of_break(error);
+        self.end(Some(&refusal));
+        let event = serde_json::json!({
+            "type": "response.failed",
+            "sequence_number": sequence,
+            "response": {
+                "id": id,
+                "object": "response",
+                "created_at": crate::time::unix_now(),
+                "model": self.model,
+                "status": "failed",
+                "error": {"code": "server_error", "message": refusal.error.message},
+                "incomplete_details": null,
+                "output": [],
+                "usage": null,
+            },
+        });
+        sse::write_event(&mut self.ready, "response.failed", |out| {
+            out.extend_from_slice(event.to_string().as_bytes());
+        });
+    }
+}
+
+impl Body for Passed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        loop {
+            if !this.ready.is_empty() {
+                let ready = std::mem::take(&mut this.ready);
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from(ready)))));
+            }
+            if this.answer.is_none() {
+                this.end(None);
+                return Poll::Ready(None);
+            }
+            match ready!(this.poll_read(cx)) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => this.break_off(error),
+                None if this.seen.status.is_none() => {
+                    this.ready.clear();
+                    let message = "the upstream's stream ended in the middle of its answer";
+                    this.break_off(ErrorObject::server(message));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+impl Drop for Passed {
+    /// A client that leaves takes the upstream's connection with it.
+    fn drop(&mut self) {
+        if self.trial.is_some() && self.seen.status.is_some() {
+            // It has all that counts.
+            self.end(None);
+        } else if self.trial.is_some() {
+            tracing::info!(
+                parent: &self.span,
+                response.id = %format_args!("resp_{}", self.id),
+                model = %self.model,
+                upstream = %self.upstream.settings().name,
+                status = "cancelled",
+                total_ms = millis(self.began.elapsed()),
+                "the client left"
+            );
+        }
+    }
+}
+
+/// Where the last event that is whole ends: behind a blank line.
+fn end_of_events(bytes: &[u8]) -> Option<usize> {
+    let ends = [b"\n\n".as_slice(), b"\r\n\r\n", b"\r\r"];
+    let found = ends.iter().filter_map(|end| {
+        let at = memchr::memmem::rfind(bytes, end)?;
+        Some(at + end.len())
+    });
+    found.max()
+}
+
+/// An event, or a response, as far as it is looked at.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct Look<'a> {
+    #[serde(default)]
+    sequence_number: Option<u64>,
+    #[serde(default)]
+    response: Option<LookInside<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct LookInside<'a> {
+    #[serde(default)]
+    id: Option<Text<'a>>,
+    #[serde(default)]
+    status: Option<Text<'a>>,
+    #[serde(default)]
+    usage: Option<LookUsage>,
+}
+
+#[derive(Deserialize)]
+struct LookUsage {
+    #[serde(default)]
+    input_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+}
+
+impl Seen {
+    fn look_at_all(&mut self, events: &[u8]) {
+        for line in events.split(|byte| *byte == b'\n' || *byte == b'\r') {
+            let data = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
+            if let Some(data) = data.filter(|data| data.starts_with(b"{")) {
+                self.look(data, false);
+            }
+        }
+    }
+
+    fn look(&mut self, json: &[u8], is_response: bool) {
+        let (sequence, response) = match is_response {
+            true => (None, serde_json::from_slice::<LookInside<'_>>(json).ok()),
+            false => match serde_json::from_slice::<Look<'_>>(json) {
+                Ok(look) => (look.sequence_number, look.response),
+                Err(_) => return,
+            },
+        };
+        self.sequence = self.sequence.max(sequence.unwrap_or_default());
+        let Some(response) = response else { return };
+        self.id = response
+            .id
+            .map(|id| id.to_string())
+            .or_else(|| self.id.take());
+        let status = response.status.as_deref();
+        let over = ["completed", "failed", "incomplete", "cancelled"];
+        if let Some(status) = status.filter(|status| is_response || over.contains(status)) {
+            self.status = Some(status.to_owned());
+        }
+        if let Some(usage) = response.usage {
+            self.input_tokens = usage.input_tokens;
+            self.output_tokens = usage.output_tokens;
+        }
+    }
+}

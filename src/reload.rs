@@ -1,0 +1,152 @@
+//! When the configuration is to be read again: its folder changed, or the process got SIGHUP.
+//!
+//! Folders are watched, not files: editors replace a file, and mounted volumes swap a link beside it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// How long nothing must change before the file is read: a file that is half written is no news.
+const QUIET: Duration = Duration::from_millis(200);
+/// After how long it is read although things keep changing.
+const RESTLESS: Duration = Duration::from_secs(2);
+
+/// Tells when something may have changed.
+pub(crate) struct Changes {
+    changed: mpsc::Receiver<()>,
+    /// Watches as long as it lives.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Changes {
+    /// Watches the folders of these files, and listens for SIGHUP; there must be a runtime.
+    pub(crate) fn of(files: &[PathBuf]) -> Self {
+        let (tell, changed) = mpsc::channel(1);
+        hang_up(tell.clone());
+        let first = tell.clone();
+        let watcher = watch(files, tell).inspect_err(|error| {
+            tracing::warn!(%error, "the configuration cannot be watched: send SIGHUP after a change");
+        });
+        // What changed since the files were read and before they were watched would go unseen.
+        let _ = first.try_send(());
+        Self {
+            changed,
+            _watcher: watcher.ok(),
+        }
+    }
+
+    /// Waits until something changed and has come to rest.
+    pub(crate) async fn next(&mut self) {
+        if self.changed.recv().await.is_none() {
+            // Nobody is left to tell.
+            std::future::pending::<()>().await;
+        }
+        let rest = async {
+            while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
+        };
+        // Time is up, or all is quiet: both mean to read.
+        let _ = tokio::time::timeout(RESTLESS, rest).await;
+    }
+}
+
+fn watch(files: &[PathBuf], tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // To read a file is not to change it.
+        let counts = event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)));
+        if counts {
+            // One that is not taken yet stands for this one too.
+            let _ = tell.try_send(());
+        }
+    })?;
+    for folder in folders(files) {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+/// The folders that the files are in.
+fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let folder = |file: &PathBuf| match file.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    files.iter().map(folder).collect()
+}
+
+#[cfg(unix)]
+fn hang_up(tell: mpsc::Sender<()>) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    match signal(SignalKind::hangup()) {
+        Ok(mut signals) => {
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    let _ = tell.try_send(());
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "SIGHUP cannot be caught"),
+    }
+}
+
+#[cfg(not(unix))]
+fn hang_up(_: mpsc::Sender<()>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn comes(changes: &mut Changes) -> bool {
+        let wait = Duration::from_secs(5);
+        tokio::time::timeout(wait, changes.next()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_or_replaced_is_told_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("proxy.toml");
+        std::fs::write(&file, "a").unwrap();
+        let mut changes = Changes::of(std::slice::from_ref(&file));
+        assert!(comes(&mut changes).await, "once at the beginning");
+        std::fs::write(&file, "b").unwrap();
+        std::fs::write(&file, "c").unwrap();
+        assert!(comes(&mut changes).await);
+        let other = folder.path().join("new");
+        std::fs::write(&other, "d").unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert!(comes(&mut changes).await);
+        let more = tokio::time::timeout(Duration::from_millis(600), changes.next());
+        assert!(more.await.is_err(), "nothing else happened");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_that_is_swapped_beside_the_file_is_told_of() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (version, text) in [("v1", "a"), ("v2", "b")] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("proxy.toml"), text).unwrap();
+        }
+        symlink("v1", at("..data")).unwrap();
+        symlink("..data/proxy.toml", at("proxy.toml")).unwrap();
+        let mut changes = Changes::of(&[at("proxy.toml")]);
+        assert!(comes(&mut changes).await, "once at the beginning");
+        symlink("v2", at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert!(comes(&mut changes).await);
+        assert_eq!(std::fs::read_to_string(at("proxy.toml")).unwrap(), "b");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_current_folder() {
+        let files = ["proxy.toml".into(), "/etc/a/b".into(), "/etc/a/c".into()];
+        let found: Vec<PathBuf> = folders(&files).into_iter().collect();
+        assert_eq!(found, [PathBuf::from("/etc/a"), PathBuf::from(".")]);
+    }
+}
