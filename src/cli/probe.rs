@@ -50,15 +50,25 @@ impl Report {
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let Self { upstream, model, .. } = self;
-        writeln!(out, "\nProbe of {upstream}, model {model}, profile {}:", self.profile)?;
+        let Self {
+            upstream, model, ..
+        } = self;
+        writeln!(
+            out,
+            "\nProbe of {upstream}, model {model}, profile {}:",
+            self.profile
+        )?;
         for (what, finding) in &self.findings {
             let (mark, words) = match finding {
                 Finding::Yes(words) => ("yes", words),
                 Finding::No(words) => ("no", words),
                 Finding::Unseen(words) => ("unseen", words),
             };
-            writeln!(out, "  {}", format!("{what:<18}{mark:<8}{words}").trim_end())?;
+            writeln!(
+                out,
+                "  {}",
+                format!("{what:<18}{mark:<8}{words}").trim_end()
+            )?;
         }
         if let Some(failure) = &self.failure {
             return writeln!(out, "  FAILED: {failure}");
@@ -160,7 +170,11 @@ impl Prober {
         let first = self.send(&asked("max_tokens"), false).await;
         let newer = self.send(&asked("max_completion_tokens"), false).await;
         match (first, newer) {
-            (Ok(_), Ok(_)) => Ok(("max_tokens", false, yes("max_tokens, max_completion_tokens"))),
+            (Ok(_), Ok(_)) => Ok((
+                "max_tokens",
+                false,
+                yes("max_tokens, max_completion_tokens"),
+            )),
             (Ok(_), Err(_)) => Ok(("max_tokens", true, yes("max_tokens"))),
             (Err(_), Ok(_)) => Ok(("max_completion_tokens", true, yes("max_completion_tokens"))),
             (Err(error), Err(_)) => Err(error),
@@ -198,7 +212,10 @@ impl Prober {
             (_, false) => Finding::No("counts will be estimated".to_owned()),
         };
         found.tell("usage", usage);
-        found.want("stream_usage", if asks { "include_usage" } else { "unasked" });
+        found.want(
+            "stream_usage",
+            if asks { "include_usage" } else { "unasked" },
+        );
     }
 
     async fn tools(&self, found: &mut Found) {
@@ -221,21 +238,31 @@ impl Prober {
         let unseen = || Finding::Unseen("the model did not call".to_owned());
         found.tell("tools", if called > 0 { yes("") } else { unseen() });
 
-        let parallel = self.send(&asked(json!({"parallel_tool_calls": true})), false).await;
+        let parallel = self
+            .send(&asked(json!({"parallel_tool_calls": true})), false)
+            .await;
         let finding = match &parallel {
             Ok(answer) if calls(answer) > 1 => yes("several calls at once"),
             Ok(_) => Finding::Unseen("taken; the model made no two calls".to_owned()),
             Err(error) => Finding::No(error.clone()),
         };
         found.tell("parallel calls", finding);
-        found.want("parallel_tool_calls", if parallel.is_ok() { "pass" } else { "drop" });
+        found.want(
+            "parallel_tool_calls",
+            if parallel.is_ok() { "pass" } else { "drop" },
+        );
 
-        let required = self.send(&asked(json!({"tool_choice": "required"})), false).await;
+        let required = self
+            .send(&asked(json!({"tool_choice": "required"})), false)
+            .await;
         let named = json!({"tool_choice": {"type": "function", "function": {"name": "get_time"}}});
         let named = self.send(&asked(named), false).await;
         let any = match required {
             Ok(_) => None,
-            Err(_) => Some(self.send(&asked(json!({"tool_choice": "any"})), false).await),
+            Err(_) => Some(
+                self.send(&asked(json!({"tool_choice": "any"})), false)
+                    .await,
+            ),
         };
         let finding = match (&required, &any) {
             (Ok(answer), _) if calls(answer) > 0 => yes(""),
@@ -330,7 +357,14 @@ impl Prober {
         body["reasoning_effort"] = "low".into();
         let answer = self.send(&body, false).await;
         found.tell("effort", taken(&answer));
-        found.want("effort", if answer.is_ok() { "reasoning_effort" } else { "drop" });
+        found.want(
+            "effort",
+            if answer.is_ok() {
+                "reasoning_effort"
+            } else {
+                "drop"
+            },
+        );
 
         let mut body = self.limited("Say hi.", found.limit, 16);
         let call = json!({"id": "call_0123456789abcdef", "type": "function", "function": {"name": "get_time", "arguments": "{\"city\":\"Rome\"}"}});
