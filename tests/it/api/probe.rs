@@ -31,7 +31,8 @@ fn probe(toml: &str, more: &[&str]) -> (Output, String) {
 /// What is said of one thing: the word behind its name.
 fn said<'o>(out: &'o str, what: &str) -> &'o str {
     let line = out.lines().find(|line| line.trim_start().starts_with(what));
-    let line = line.unwrap_or_else(|| panic!("nothing about {what}:\n{out}"));
+    assert!(line.is_some(), "nothing about {what}:\n{out}");
+    let line = line.unwrap_or_default();
     line.trim_start()[what.len()..]
         .split_whitespace()
         .next()
@@ -41,9 +42,7 @@ fn said<'o>(out: &'o str, what: &str) -> &'o str {
 /// The lines below the heading of the dialect, which must be TOML.
 fn dialect(out: &str) -> toml::Table {
     let (_, lines) = out.split_once(".dialect]\n").unwrap_or((out, ""));
-    lines
-        .parse()
-        .unwrap_or_else(|error| panic!("{error}\n{out}"))
+    lines.parse().expect("the lines are TOML")
 }
 
 /// A server that takes everything.
