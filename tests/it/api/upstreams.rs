@@ -482,3 +482,32 @@ fn a_server_is_known_by_what_it_says_of_itself() {
         json!({"enable_thinking": false})
     );
 }
+
+#[test]
+fn thinking_that_was_sealed_here_is_not_passed_on() {
+    let thinking = delta(json!({"reasoning_content": "Hm."}));
+    let chat = Upstream::new([Reply::stream(&[thinking, text("Hi"), finish("stop")])]);
+    let native = Upstream::new([native_reply(&native())]);
+    let toml = format!(
+        "default_upstream = \"chat\"\n[upstreams.chat]\nbase_url = \"{}\"\n\
+         [upstreams.native]\nbase_url = \"{}\"\nwire_api = \"responses\"\n[models.n]\nupstream = \"native\"\n",
+        chat.base_url(),
+        native.base_url()
+    );
+    let proxy = Proxy::builder().config(&toml).start();
+    let first = json!({"include": ["reasoning.encrypted_content"], "store": false});
+    let response = whole(&proxy, &with(hello(), first));
+    let own = response["output"][0].clone();
+    assert_eq!(own["type"], "reasoning");
+    assert!(own["encrypted_content"].is_string(), "{own}");
+    let others =
+        json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"});
+    let said_so = json!({"role": "user", "content": "encrypted_content?"});
+    let input = json!([said_so, own, others, response["output"][1]]);
+    let request = json!({"model": "n", "input": input, "stream": true});
+    assert_eq!(post(&proxy, &request).status, 200);
+    assert_eq!(
+        said(&native).body["input"],
+        json!([said_so, others, response["output"][1]])
+    );
+}
