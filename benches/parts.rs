@@ -61,17 +61,13 @@ fn size(pieces: &[String]) -> BytesCount {
 }
 
 fn start(sink: &mut dyn Sink) -> Pipeline {
-    let context = TurnContext {
-        head: Head {
-            id: "resp_0123456789abcdef0123456789abcdef".into(),
-            created_at: 1,
-            model: "m".into(),
-            echo: Echo::new(&CreateResponse::default()),
-        },
-        tools: ToolMap::default(),
-        thinking: Thinking::Content,
-        seal: None,
+    let head = Head {
+        id: "resp_0123456789abcdef0123456789abcdef".into(),
+        created_at: 1,
+        model: "m".into(),
+        echo: Echo::new(&CreateResponse::default()),
     };
+    let context = TurnContext::new(head, ToolMap::default(), Thinking::Content);
     let limits = Limits {
         event_bytes: 1 << 20,
         answer_bytes: 1 << 24,

@@ -57,17 +57,13 @@ fn translate_stream(deltas: usize, delta: impl Fn(usize) -> String) -> (f64, f64
         event_bytes: 1 << 20,
         answer_bytes: 1 << 24,
     };
-    let context = TurnContext {
-        head: Head {
-            id: "resp_0123456789abcdef0123456789abcdef".into(),
-            created_at: 1,
-            model: "m".into(),
-            echo: Echo::new(&CreateResponse::default()),
-        },
-        tools: ToolMap::default(),
-        thinking: Thinking::Content,
-        seal: None,
+    let head = Head {
+        id: "resp_0123456789abcdef0123456789abcdef".into(),
+        created_at: 1,
+        model: "m".into(),
+        echo: Echo::new(&CreateResponse::default()),
     };
+    let context = TurnContext::new(head, ToolMap::default(), Thinking::Content);
     allocated(|| {
         let mut sink = Bytes::default();
         let mut pipeline = Pipeline::start(context, &Profile::default(), false, limits, &mut sink);

@@ -117,8 +117,11 @@ impl Upstream {
         let known = self.known();
         known.settled.store(true, Ordering::Relaxed);
         match self.recognise().await {
-            Some(name) => self.adopt(&name, overrides),
-            None => {
+            Ok(Some(name)) => self.adopt(&name, overrides),
+            // It answers, and is nobody that is known.
+            Ok(None) => {}
+            Err(refusal) if refusal.status < 500 => {}
+            Err(_) => {
                 // A server that is down says nothing, and may be up later.
                 let upstream = Arc::downgrade(self);
                 tokio::spawn(async move {
@@ -145,10 +148,10 @@ impl Upstream {
     }
 
     /// What the server says that it is: by its list of models, else by paths that only one kind has.
-    async fn recognise(&self) -> Option<String> {
+    async fn recognise(&self) -> Result<Option<String>, Refusal> {
         let signs = profile::signs();
         // All that are known have this one; who has not is somebody else, or down.
-        let (server, body) = self.ask_about("models").await.ok()?;
+        let (server, body) = self.ask_about("models").await?;
         let owners = super::models::owners(&body);
         let told = signs.iter().find(|(_, witness)| match witness {
             Witness::OwnedBy(word) => owners.iter().any(|owner| owner == word),
@@ -156,7 +159,7 @@ impl Upstream {
             Witness::Path { .. } => false,
         });
         if let Some((name, _)) = told {
-            return Some(name.clone());
+            return Ok(Some(name.clone()));
         }
         for (name, witness) in &signs {
             let Witness::Path { path, key } = witness else {
@@ -165,10 +168,10 @@ impl Upstream {
             if let Ok((_, body)) = self.ask_about(path).await
                 && crate::json::Object::from_slice(&body).is_some_and(|it| it.get(key).is_some())
             {
-                return Some(name.clone());
+                return Ok(Some(name.clone()));
             }
         }
-        None
+        Ok(None)
     }
 
     /// The `Server` header and the body of a path.

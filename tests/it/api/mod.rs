@@ -11,6 +11,7 @@ mod log;
 mod misc;
 mod models;
 mod pace;
+mod probe;
 mod refusals;
 mod reload;
 mod requests;

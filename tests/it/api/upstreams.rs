@@ -263,6 +263,67 @@ fn a_proxy_is_on_the_way_and_its_password_is_told_to_nobody() {
     }
 }
 
+/// A server that speaks TLS with a certificate that only the test's own authority vouches for, and answers
+/// each request in the same way. Returns its port.
+fn tls_server() -> u16 {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    let certificate = CertificateDer::from_pem_file(format!("{folder}/server.pem"));
+    let key = PrivateKeyDer::from_pem_file(format!("{folder}/server-key.pem"));
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS has versions")
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.expect("a certificate")],
+            key.expect("a key"),
+        );
+    let config = std::sync::Arc::new(config.expect("they belong together"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let tls = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let mut tls = rustls::StreamOwned::new(tls, stream);
+            let mut bytes = [0; 65536];
+            // Whoever does not trust the certificate hangs up here.
+            if tls.read(&mut bytes).is_err() {
+                continue;
+            }
+            let body =
+                completion(json!({"role": "assistant", "content": "By TLS"}), "stop").to_string();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = tls.write_all(answer.as_bytes());
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_server_whose_authority_is_named_is_trusted_and_no_other() {
+    let base_url = format!("https://localhost:{}/v1", tls_server());
+    let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
+    let start = |own: &str| {
+        let own = format!("request_max_retries = 0\n{own}");
+        Proxy::builder()
+            .config(&config(&base_url, "", &own))
+            .start()
+    };
+    let response = whole(&start(&format!("ca_file = \"{ca}\"")), &hello());
+    assert_eq!(response["output"][0]["content"][0]["text"], "By TLS");
+    let error = refusal(&post(&start(""), &hello()), 503);
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains("certificate"), "{message}");
+}
+
 #[test]
 fn the_environments_proxies_count_but_for_this_machine() {
     let upstream = Upstream::new([answer()]);
@@ -419,5 +480,34 @@ fn a_server_is_known_by_what_it_says_of_itself() {
     assert_eq!(
         body["chat_template_kwargs"],
         json!({"enable_thinking": false})
+    );
+}
+
+#[test]
+fn thinking_that_was_sealed_here_is_not_passed_on() {
+    let thinking = delta(json!({"reasoning_content": "Hm."}));
+    let chat = Upstream::new([Reply::stream(&[thinking, text("Hi"), finish("stop")])]);
+    let native = Upstream::new([native_reply(&native())]);
+    let toml = format!(
+        "default_upstream = \"chat\"\n[upstreams.chat]\nbase_url = \"{}\"\n\
+         [upstreams.native]\nbase_url = \"{}\"\nwire_api = \"responses\"\n[models.n]\nupstream = \"native\"\n",
+        chat.base_url(),
+        native.base_url()
+    );
+    let proxy = Proxy::builder().config(&toml).start();
+    let first = json!({"include": ["reasoning.encrypted_content"], "store": false});
+    let response = whole(&proxy, &with(hello(), first));
+    let own = response["output"][0].clone();
+    assert_eq!(own["type"], "reasoning");
+    assert!(own["encrypted_content"].is_string(), "{own}");
+    let others =
+        json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"});
+    let said_so = json!({"role": "user", "content": "encrypted_content?"});
+    let input = json!([said_so, own, others, response["output"][1]]);
+    let request = json!({"model": "n", "input": input, "stream": true});
+    assert_eq!(post(&proxy, &request).status, 200);
+    assert_eq!(
+        said(&native).body["input"],
+        json!([said_so, others, response["output"][1]])
     );
 }
