@@ -99,7 +99,8 @@ impl SealingKey {
 
 impl Seal for SealingKey {
     fn seal(&self, plain: &[u8]) -> String {
-        // The system's own randomness, as the library's takes a tenth of a second to begin.
+        // The system's own randomness, as the library's takes long to begin: it measures the CPU's
+        // jitter first.
         let mut nonce = [0; NONCE_LEN];
         let mut text = plain.to_vec();
         let sealed = getrandom::fill(&mut nonce).is_ok()
