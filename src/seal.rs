@@ -117,7 +117,8 @@ struct TenantSeal {
 
 impl Seal for TenantSeal {
     fn seal(&self, plain: &[u8]) -> String {
-        // The system's own randomness, as the library's takes a tenth of a second to begin.
+        // The system's own randomness, as the library's takes long to begin: it measures the CPU's
+        // jitter first.
         let mut nonce = [0; NONCE_LEN];
         let mut text = plain.to_vec();
         let SealingKey { key, head } = &*self.key;

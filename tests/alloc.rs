@@ -120,7 +120,7 @@ fn each_byte(bytes: usize) -> f64 {
     let body = request(bytes);
     let profile = Profile::default();
     let (_, allocated) = allocated(|| {
-        let parsed = CreateResponse::parse(body.as_bytes()).unwrap();
+        let parsed = CreateResponse::parse(body.as_bytes()).expect("it is a request");
         let echo = Echo::new(&parsed);
         let options = LoweringOptions {
             profile: &profile,
@@ -128,7 +128,7 @@ fn each_byte(bytes: usize) -> f64 {
             effort: None,
             seal: &NoSeal,
         };
-        let lowered = translate::lower(parsed, &options).unwrap();
+        let lowered = translate::lower(parsed, &options).expect("it lowers");
         assert!(lowered.chat.into_json().len() > bytes / 2);
         drop(echo);
     });
@@ -154,7 +154,6 @@ fn allocations_keep_to_their_budget() {
         ("call", call, 2.05, 640.0),
         ("unlike", unlike, 2.05, 640.0),
     ] {
-        println!("{name}: {times:.2} allocations, {bytes:.0} bytes for each delta");
         assert!(
             times <= most_times,
             "{name}: {times:.2} allocations for each delta"
@@ -166,7 +165,6 @@ fn allocations_keep_to_their_budget() {
     }
     for bytes in [300_000, 3_000_000] {
         let each = each_byte(bytes);
-        println!("request of {bytes} bytes: {each:.2} bytes allocated for each");
         assert!(
             each <= 3.5,
             "{each:.2} bytes allocated for each of a request of {bytes}"

@@ -107,17 +107,16 @@ impl Target {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{words:?}: {error}"));
-        let path = match kind {
-            Kind::Nginx(_) | Kind::Bytes | Kind::Antiphon(_) => "/v1/responses",
+        // Whatever becomes of it, it is ended with this.
+        let target = Self {
+            child,
+            address,
+            path: "/v1/responses",
+            _folder: folder,
         };
         for _ in 0..500 {
             if TcpStream::connect(address).await.is_ok() {
-                return Self {
-                    child,
-                    address,
-                    path,
-                    _folder: folder,
-                };
+                return target;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

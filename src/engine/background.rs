@@ -434,7 +434,7 @@ impl Work {
         let Some(keeping) = prepared.keeping.take() else {
             return Err(ErrorObject::server("background work needs a store"));
         };
-        let run = self.engine.run(prepared, arrival, frames);
+        let run = self.engine.run(*prepared, arrival, frames);
         match self.read(run, frames).await {
             Some(outcome) => Ok(Some((keeping, outcome))),
             None => Ok(None),

@@ -64,7 +64,7 @@ impl Engine {
         let Asked::Answer(prepared, arrival) = asked else {
             return Err(only_translated("Compaction"));
         };
-        let outcome = self.outcome(prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival).await;
         match outcome.failure() {
             Some(error) => Err(Refusal::of_failure(error.clone())),
             None => Ok(outcome),

@@ -115,7 +115,7 @@ pub enum Reply {
 /// What came of asking.
 enum Asked {
     /// An upstream begins to answer, or will.
-    Answer(Prepared, Option<Box<Arrival>>),
+    Answer(Box<Prepared>, Option<Box<Arrival>>),
     /// It answers in the client's own language.
     Passed(Box<Passed>),
 }
@@ -216,7 +216,7 @@ impl Engine {
         };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(prepared, arrival, &mut sink);
+        let run = self.run(*prepared, arrival, &mut sink);
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -236,7 +236,7 @@ impl Engine {
             Asked::Passed(passed) => return Ok(Reply::Whole(passed.into_document())),
         };
         let keeping = prepared.keeping.take();
-        let outcome = self.outcome(prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival).await;
         let failure = outcome.failure().cloned().map(Refusal::of_failure);
         let mut json = Vec::new();
         outcome.response().write(&mut json);
@@ -267,9 +267,9 @@ impl Engine {
                 Err(refusal) => refusal,
                 Ok(Some(Arrived::Passed(passed))) => return Ok(Asked::Passed(passed)),
                 Ok(Some(Arrived::Chat(arrival))) => {
-                    return Ok(Asked::Answer(prepared, Some(arrival)));
+                    return Ok(Asked::Answer(Box::new(prepared), Some(arrival)));
                 }
-                Ok(None) => return Ok(Asked::Answer(prepared, None)),
+                Ok(None) => return Ok(Asked::Answer(Box::new(prepared), None)),
             };
             let is_too_long = refusal.error.code.as_deref() == Some("context_length_exceeded");
             if !is_too_long || prepared.droppable == 0 {

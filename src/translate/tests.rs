@@ -166,3 +166,57 @@ fn a_status_and_its_words_become_the_code_that_clients_act_upon() {
         None
     );
 }
+
+/// The events that come of chunks with these deltas; `mark` is put into each chunk.
+fn events(deltas: &[Value], mark: impl Fn(usize) -> String) -> String {
+    let head = Head {
+        id: "resp_0".into(),
+        created_at: 1,
+        model: "m".into(),
+        echo: Echo::default(),
+    };
+    let context = TurnContext::new(head, ToolMap::default(), Thinking::Content);
+    let limits = Limits {
+        event_bytes: 1 << 20,
+        answer_bytes: 1 << 20,
+    };
+    let mut sink = Bytes::default();
+    let mut pipeline = Pipeline::start(context, &Profile::default(), false, limits, &mut sink);
+    for (n, delta) in deltas.iter().enumerate() {
+        let chunk = json!({"id": mark(n), "choices": [{"index": 0, "delta": delta}]});
+        pipeline.push(format!("data: {chunk}\n\n").as_bytes(), &mut sink);
+    }
+    pipeline.push(b"data: [DONE]\n\n", &mut sink);
+    pipeline.finish(None, 1, 0, &mut sink);
+    String::from_utf8(sink.out).unwrap()
+}
+
+#[test]
+fn chunks_that_are_alike_say_what_others_say() {
+    let call = |arguments: &str| json!({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]});
+    let named = json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}]});
+    let texts = [
+        " ",
+        "<th",
+        "ink>",
+        "a\n",
+        "</think>",
+        "b",
+        "",
+        "\"c\"",
+        " ",
+        "é\u{1f600}",
+    ];
+    let mut deltas: Vec<Value> = texts.iter().map(|text| json!({"content": text})).collect();
+    deltas.extend(["x", "y", "", "z"].map(|text| json!({"reasoning_content": text})));
+    deltas.extend(["x", "", "z"].map(|text| json!({"reasoning": text, "content": ""})));
+    deltas.extend(["d", "e"].map(|text| json!({"content": text})));
+    deltas.push(named);
+    deltas.extend(["{", "\"a\": ", "", "\"\\n\"", "}", "}"].map(call));
+    deltas.extend(["f", "\n"].map(|text| json!({"content": text})));
+    for turn in 0..deltas.len() {
+        deltas.rotate_left(turn);
+        let alike = events(&deltas, |_| "same".into());
+        assert_eq!(alike, events(&deltas, |n| n.to_string()));
+    }
+}

@@ -12,6 +12,8 @@ mod body;
 mod framing;
 mod head;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -62,16 +64,6 @@ pub(super) enum Failure {
     Broken(String),
 }
 
-impl Failure {
-    fn connect(error: io::Error) -> Self {
-        Self::Connect(error.to_string())
-    }
-
-    fn broken(error: io::Error) -> Self {
-        Self::Broken(error.to_string())
-    }
-}
-
 impl Direct {
     /// The server of a URL, if there is nothing about it that needs more.
     pub(super) fn new(url: &Url, connect_timeout: Duration) -> Option<Self> {
@@ -98,12 +90,12 @@ impl Direct {
             // not said a word, it has not taken the request.
             match self.exchange(stream, &request, body.clone()).await {
                 Err(error) if is_stale(&error) => {}
-                answer => return answer.map_err(Failure::broken),
+                answer => return answer.map_err(|error| Failure::Broken(error.to_string())),
             }
         }
         let stream = self.connect().await?;
         let answer = self.exchange(stream, &request, body).await;
-        answer.map_err(Failure::broken)
+        answer.map_err(|error| Failure::Broken(error.to_string()))
     }
 
     async fn exchange(
@@ -131,13 +123,14 @@ impl Direct {
     }
 
     async fn connect(&self) -> Result<TcpStream, Failure> {
+        let unreached = |error: io::Error| Failure::Connect(error.to_string());
         let addresses: Vec<SocketAddr> = match &self.host {
             Host::Ipv4(address) => vec![(*address, self.port).into()],
             Host::Ipv6(address) => vec![(*address, self.port).into()],
             Host::Domain(name) => {
                 let found = lookup_host((name.as_str(), self.port));
                 match tokio::time::timeout(self.connect_timeout, found).await {
-                    Ok(found) => found.map_err(Failure::connect)?.collect(),
+                    Ok(found) => found.map_err(unreached)?.collect(),
                     Err(_) => return Err(Failure::Timeout),
                 }
             }
@@ -150,10 +143,10 @@ impl Direct {
             match tokio::time::timeout(self.connect_timeout / share, connecting).await {
                 Ok(Ok(stream)) => {
                     // A request goes out at once.
-                    stream.set_nodelay(true).map_err(Failure::connect)?;
+                    stream.set_nodelay(true).map_err(unreached)?;
                     return Ok(stream);
                 }
-                Ok(Err(error)) => failure = Failure::connect(error),
+                Ok(Err(error)) => failure = unreached(error),
                 Err(_) => failure = Failure::Timeout,
             }
         }

@@ -70,6 +70,11 @@ impl Pool {
         idle.swept
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle().connections.is_empty()
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
