@@ -43,7 +43,14 @@ impl Engine {
     ) -> Result<Reply, Refusal> {
         let (store, record) = self.stored(id, caller).await?;
         if !shown.stream {
-            let json = kept::join(&record.body, &record.output, shown.sealed);
+            let json = match record.status.is_final() {
+                true => kept::join(&record.body, &record.output, shown.sealed),
+                // Its object was written when it was queued.
+                false => {
+                    let body = kept::ended(&record.body, record.status.as_str(), None);
+                    kept::join(&body, &record.output, shown.sealed)
+                }
+            };
             return Ok(Reply::Whole(json));
         }
         if record.background {

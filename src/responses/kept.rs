@@ -17,6 +17,8 @@ use crate::json::tree::Tree;
 
 /// The hex digits of an id that belong to the response.
 const RESPONSE_DIGITS: usize = 32;
+/// The longest id of a client's own that is kept; longer ones are replaced.
+const MAX_ID: usize = 256;
 /// The number of a response's first input item; its output items count from 0.
 const FIRST_INPUT: usize = 0x8000;
 
@@ -91,7 +93,7 @@ fn complete(item: &mut Tree<'_>, digits: &str, number: usize) {
         }
     };
     let known = item.get("id").and_then(Tree::as_str);
-    if known.is_none_or(str::is_empty) {
+    if known.is_none_or(|id| id.is_empty() || id.len() > MAX_ID) {
         let id = format!("{}_{digits}{number:04x}", prefix(&kind));
         item.insert("id", Tree::string(id));
     }

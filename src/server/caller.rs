@@ -14,6 +14,8 @@ const HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-api-key"),
 ];
+/// What stands before a key in `Authorization`.
+const BEARER: &[u8] = b"bearer";
 /// How many bytes of a key's hash tell its tenant.
 const TENANT_BYTES: usize = 16;
 
@@ -25,8 +27,13 @@ const TENANT_BYTES: usize = 16;
 pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
     let key = HEADERS.iter().find_map(|name| headers.get(name));
     let key = key.map(|value| value.as_bytes().trim_ascii());
-    let key = key.map(|value| match value.split_at_checked(7) {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => key.trim_ascii(),
+    let key = key.map(|value| match value.split_at_checked(BEARER.len()) {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case(BEARER)
+                && rest.first().is_none_or(u8::is_ascii_whitespace) =>
+        {
+            rest.trim_ascii()
+        }
         _ => value,
     });
     let tenant = key.filter(|key| !key.is_empty()).map(tenant);

@@ -217,7 +217,11 @@ fn nulls_are_as_good_as_nothing() {
 #[test]
 fn what_needs_a_memory_is_refused() {
     let upstream = Upstream::saying("Hi");
-    let proxy = Proxy::to(&upstream.base_url());
+    let config = format!(
+        "[upstreams.default]\nbase_url = \"{}\"\n[store]\nurl = \"none\"\n",
+        upstream.base_url()
+    );
+    let proxy = Proxy::builder().config(&config).start();
     for (more, param, code) in [
         (
             json!({"previous_response_id": "resp_1"}),
@@ -227,11 +231,6 @@ fn what_needs_a_memory_is_refused() {
         (
             json!({"background": true}),
             "background",
-            "unsupported_parameter",
-        ),
-        (
-            json!({"conversation": "conv_1"}),
-            "conversation",
             "unsupported_parameter",
         ),
         (
