@@ -16,10 +16,10 @@ use super::caller::Caller;
 use super::frames::{self, Frames};
 use super::keep::{Keeping, unavailable};
 use super::prepare::{Order, Prepared, Purpose};
-use super::run::{Run, Step};
+use super::run::{Run, Step, late};
 use super::{Engine, Reply};
 use crate::responses::response::{Response, State};
-use crate::responses::{ErrorObject, kept};
+use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
 use crate::time::Instant;
 use crate::translate::Outcome;
@@ -84,6 +84,18 @@ impl Held {
 
     fn len(&self) -> usize {
         self.lock().len()
+    }
+}
+
+/// Lets go of a response when it is dropped.
+struct Hold {
+    held: Arc<Held>,
+    id: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.remove(&self.id);
     }
 }
 
@@ -171,18 +183,17 @@ impl Worker {
         let mut changes = self.store.changes();
         let care = self.care();
         let claim = async {
-            loop {
+            // Taking is not broken off: what is taken and not begun would be lost.
+            while !stop.is_cancelled() {
                 self.claim().await;
-                let next = tokio::time::sleep(POLL);
-                tokio::pin!(next);
                 tokio::select! {
-                    () = &mut next => {}
+                    () = tokio::time::sleep(POLL) => {}
                     _ = changes.recv() => tokio::time::sleep(LEAST_POLL).await,
+                    () = stop.cancelled() => {}
                 }
             }
         };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = claim => {}
             () = care => {}
         }
@@ -231,10 +242,12 @@ impl Worker {
             ending: self.ending.clone(),
         };
         self.tasks.spawn(async move {
-            let held = Arc::clone(&work.engine.held);
-            let id = work.record.id.clone();
+            // However the work ends: what is held on to is never lost, and never ends.
+            let _hold = Hold {
+                held: Arc::clone(&work.engine.held),
+                id: work.record.id.clone(),
+            };
             work.run(job.request).await;
-            held.remove(&id);
         });
     }
 
@@ -277,7 +290,7 @@ impl Worker {
         };
         for record in lost {
             let message = "The server that worked on this response stopped; it was not finished.";
-            let error = ErrorObject::server(message).with_code("worker_lost");
+            let error = ErrorObject::server(message).with_code("server_error");
             let id = record.id.clone();
             let output = self.engine.partial_output(&record).await;
             let record = ended(record, Status::Failed, Some(&error), output);
@@ -335,15 +348,25 @@ pub(super) fn ended(
     }
 }
 
-/// The event that ends the stream of such a response.
+/// The event that ends the stream of such a response; and, where it came to its end before its
+/// beginning, the one that says that it began, without which no stream is whole.
 pub(super) fn last_event(record: &Record) -> impl Fn(u64) -> Vec<Event> + Send + Sync + 'static {
     let response = kept::join(&record.body, &record.output, false);
+    let begun = kept::ended(&record.body, Status::InProgress.as_str(), None);
+    let begun = replay::begun(&begun);
     move |next| {
-        vec![frames::lifecycle(
-            "response.failed",
-            next.max(ANNOUNCED),
-            &response,
-        )]
+        let mut events = Vec::new();
+        let mut next = next.max(ANNOUNCED);
+        if next == ANNOUNCED {
+            events.push(frames::lifecycle(
+                "response.in_progress",
+                next,
+                begun.as_bytes(),
+            ));
+            next += 1;
+        }
+        events.push(frames::lifecycle("response.failed", next, &response));
+        events
     }
 }
 
@@ -366,7 +389,7 @@ impl Work {
             () = self.stop.cancelled() => return,
             () = self.ending.cancelled() => {
                 let message = "The server is about to end; the response was not finished.";
-                Err(ErrorObject::server(message).with_code("server_shutting_down"))
+                Err(ErrorObject::server(message).with_code("server_error"))
             }
             made = self.make(request, &mut frames) => made,
         };
@@ -382,7 +405,7 @@ impl Work {
                 let output = self.engine.partial_output(&self.record).await;
                 let record = ended(self.record.clone(), Status::Failed, Some(&error), output);
                 let last = last_event(&record);
-                frames.put_back(last(frames.next.unwrap_or(ANNOUNCED)));
+                frames.add(last(frames.next.unwrap_or(ANNOUNCED)));
                 (record, Vec::new())
             }
         };
@@ -405,7 +428,6 @@ impl Work {
         request: Bytes,
         frames: &mut Frames,
     ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
-        let told = |refusal: Refusal| refusal.error;
         let caller = Caller {
             tenant: self.record.tenant.clone(),
             lane: None,
@@ -419,12 +441,15 @@ impl Work {
             lead: None,
             drop_turns: 0,
         };
-        let prepared = self.engine.fit(&request, &mut order).await.map_err(told)?;
+        let prepared = self.engine.prepare(&request, &order).await;
+        let prepared = prepared.map_err(late)?;
+        let prepared = self.engine.fit(prepared, &request, &mut order).await;
+        let prepared = prepared.map_err(late)?;
         let (mut prepared, source) = self
             .engine
             .ask(prepared, request, order)
             .await
-            .map_err(told)?;
+            .map_err(late)?;
         let Some(keeping) = prepared.keeping.take() else {
             return Err(ErrorObject::server("background work needs a store"));
         };

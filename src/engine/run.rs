@@ -323,7 +323,7 @@ impl Drop for Run {
 }
 
 /// A refusal that came after the stream had begun.
-fn late(refusal: Refusal) -> ErrorObject {
+pub(super) fn late(refusal: Refusal) -> ErrorObject {
     let mut error = refusal.error;
     // Codex reads the time from the message, as there are no headers any more.
     if let (429, Some(wait)) = (refusal.status, &refusal.retry_after)
