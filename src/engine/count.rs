@@ -30,7 +30,7 @@ impl Engine {
             id,
             created_at: unix_now(),
             caller,
-            purpose: Purpose::Answer,
+            purpose: Purpose::Count,
             announced: 0,
             lead: None,
             drop_turns: 0,
@@ -43,7 +43,7 @@ impl Engine {
                 counted: true,
             },
             None => TokenCount {
-                tokens: crate::translate::count_tokens(&prepared.chat),
+                tokens: crate::translate::count_chat_tokens(&prepared.chat),
                 counted: false,
             },
         })

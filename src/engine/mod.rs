@@ -142,13 +142,15 @@ impl Engine {
             lead: None,
             drop_turns: 0,
         };
-        let prepared = self.fit(&body, &mut order).await?;
+        let prepared = self.prepare(&body, &order).await?;
         if prepared.background {
+            // Whoever makes it makes it fit.
             return self.enqueue(prepared, body).await;
         }
         if prepared.warm_up {
             return Ok(self.warm_up(prepared).await);
         }
+        let prepared = self.fit(prepared, &body, &mut order).await?;
         if prepared.stream {
             self.stream(prepared, body, order).await
         } else {
@@ -156,11 +158,15 @@ impl Engine {
         }
     }
 
-    /// Prepares a request, its conversation summed up or cut first where the client allows it and
-    /// the model takes no more.
-    async fn fit(&self, body: &Bytes, order: &mut Order<'_>) -> Result<Prepared, Refusal> {
+    /// Prepares a request anew, its conversation summed up or cut first where the client allows it
+    /// and the model takes no more.
+    async fn fit(
+        &self,
+        mut prepared: Prepared,
+        body: &Bytes,
+        order: &mut Order<'_>,
+    ) -> Result<Prepared, Refusal> {
         loop {
-            let prepared = self.prepare(body, order).await?;
             if prepared.compact_first {
                 let sealed = self.sum_up(body, order).await?;
                 order.lead = Some(sealed);
@@ -169,6 +175,7 @@ impl Engine {
             } else {
                 return Ok(prepared);
             }
+            prepared = self.prepare(body, order).await?;
         }
     }
 
@@ -276,7 +283,7 @@ impl Engine {
             upstream: Arc::clone(&upstream),
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked: chat.len(),
+            asked: translate::text_bytes(&chat),
         };
         let pipeline = Pipeline::start(context, &settings.profile, logprobs, settings.limits, sink);
         Run::new(pipeline, source, run_settings)
@@ -334,8 +341,8 @@ impl Prepared {
 
     /// Whether the model is known to take less than this.
     fn is_too_long(&self) -> bool {
-        let tokens = translate::estimate_tokens(self.chat.len());
-        self.context_window.is_some_and(|window| tokens > window)
+        self.context_window
+            .is_some_and(|window| prepare::tokens(&self.chat) > window)
     }
 
     /// How many turns are left out next, of those that may be.

@@ -46,6 +46,8 @@ pub(super) enum Purpose {
     Background,
     /// A summary of its conversation.
     Summary,
+    /// Nothing: only its length is wanted, so that everything may be missing.
+    Count,
 }
 
 /// A request on its way: everything of it that outlives its bytes.
@@ -120,7 +122,17 @@ impl Engine {
             request.stream = Some(true);
             request.background = None;
         }
-        let model = request.model.clone().ok_or_else(check::no_model)?;
+        if self.store.is_none() {
+            request.store = Some(false);
+        }
+        let model = match (request.model.clone(), order.purpose) {
+            (Some(model), _) => model,
+            (None, Purpose::Count) => Text::from(""),
+            (None, _) => return Err(check::no_model()),
+        };
+        if order.purpose == Purpose::Count && request.input.is_none() {
+            request.input = Some(TextOr::List(Vec::new()));
+        }
         let (route, upstream) = self
             .find(&model)
             .ok_or_else(|| check::unknown_model(&model))?;
@@ -133,6 +145,14 @@ impl Engine {
         let seal = self.seals.of(&order.caller.tenant);
         let keeping = self.keeping(&request, raw_input, history, order);
         let sums_up = take_trigger(&mut request) || order.purpose == Purpose::Summary;
+        if sums_up && request.input.is_none() && !request.continues() {
+            return Err(check::missing("input"));
+        }
+        if sums_up {
+            // The client's limit is for answers; a summary that is cut is worth nothing.
+            request.max_output_tokens = None;
+            request.stop = None;
+        }
         // Not before the echo, which tells what the client said.
         request.max_output_tokens = request
             .max_output_tokens
@@ -172,7 +192,7 @@ impl Engine {
         let lowered = lower(request, &options)?;
         log_lowered(&context.head, upstream, &lowered.chat, &lowered.notes);
         context.tools = lowered.tools;
-        let tokens = translate::estimate_tokens(lowered.chat.len());
+        let compact_first = threshold.is_some_and(|most| tokens(&lowered.chat) >= most);
         Ok(Prepared {
             upstream: Arc::clone(upstream),
             chat: lowered.chat,
@@ -186,7 +206,7 @@ impl Engine {
                 true => lowered.turns.saturating_sub(1 + order.drop_turns),
                 false => 0,
             },
-            compact_first: threshold.is_some_and(|threshold| tokens >= threshold),
+            compact_first,
             context_window: route.metadata.context_window,
         })
     }
@@ -205,7 +225,7 @@ impl Engine {
         history: &History,
         order: &Order<'_>,
     ) -> Option<Keeping> {
-        if order.purpose == Purpose::Summary {
+        if matches!(order.purpose, Purpose::Summary | Purpose::Count) {
             return None;
         }
         let conversation = request.conversation_id().map(|id| id.to_string());
@@ -245,6 +265,11 @@ impl Engine {
     }
 }
 
+/// How many tokens a request for a chat is, by estimate.
+pub(super) fn tokens(chat: &[u8]) -> u64 {
+    translate::estimate_tokens(translate::text_bytes(chat))
+}
+
 /// Whether the last item asks for a summary of all before; it is taken away.
 fn take_trigger(request: &mut CreateResponse<'_>) -> bool {
     let Some(TextOr::List(items)) = &mut request.input else {
@@ -266,7 +291,12 @@ fn ask_for_summary<'a>(request: &mut CreateResponse<'a>) {
             content: TextOr::Text(text),
         }],
         // What it continues may be all there is.
-        _ => Vec::new(),
+        None => Vec::new(),
+        // It will be refused for what it is.
+        odd => {
+            request.input = odd;
+            return;
+        }
     };
     request.input = Some(TextOr::List(compaction::ask(items)));
     request
