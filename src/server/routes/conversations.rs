@@ -1,6 +1,6 @@
 //! `/v1/conversations`
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
@@ -8,6 +8,7 @@ use super::json_bytes;
 use crate::ids::new_id;
 use crate::server::error::Failure;
 use crate::server::query::Query;
+use crate::server::segments::Segments;
 use crate::server::{AppState, body, caller};
 
 async fn whole(state: &AppState, request: Request) -> Result<axum::body::Bytes, Failure> {
@@ -31,7 +32,7 @@ pub(in crate::server) async fn create(
 /// `GET /v1/conversations/{id}`
 pub(in crate::server) async fn show(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers);
@@ -41,7 +42,7 @@ pub(in crate::server) async fn show(
 /// `POST /v1/conversations/{id}`
 pub(in crate::server) async fn update(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let caller = caller::of(request.headers());
@@ -56,7 +57,7 @@ pub(in crate::server) async fn update(
 /// `DELETE /v1/conversations/{id}`
 pub(in crate::server) async fn delete(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers);
@@ -68,7 +69,7 @@ pub(in crate::server) async fn delete(
 /// `POST /v1/conversations/{id}/items`
 pub(in crate::server) async fn add_items(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let caller = caller::of(request.headers());
@@ -83,7 +84,7 @@ pub(in crate::server) async fn add_items(
 /// `GET /v1/conversations/{id}/items`
 pub(in crate::server) async fn list_items(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -97,7 +98,7 @@ pub(in crate::server) async fn list_items(
 /// `GET /v1/conversations/{id}/items/{item}`
 pub(in crate::server) async fn show_item(
     State(state): State<AppState>,
-    Path((id, item)): Path<(String, String)>,
+    Segments((id, item)): Segments<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -111,7 +112,7 @@ pub(in crate::server) async fn show_item(
 /// `DELETE /v1/conversations/{id}/items/{item}`
 pub(in crate::server) async fn delete_item(
     State(state): State<AppState>,
-    Path((id, item)): Path<(String, String)>,
+    Segments((id, item)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers);
