@@ -1,10 +1,5 @@
 //! Long chains, replicas that are killed, and databases that stand still.
 
-#![expect(
-    clippy::panic,
-    reason = "a test fails by panicking, and so do its helpers"
-)]
-
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
