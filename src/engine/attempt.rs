@@ -138,19 +138,14 @@ impl Journey {
         (Arc::clone(&leg.stop.upstream), Arc::clone(&leg.dialect))
     }
 
-    /// The size of the question, as it is now.
-    pub(super) fn asked(&self) -> usize {
-        self.leg.question.body.len()
-    }
-
     /// Whether an answer may be one that is passed on: then no stream can begin before it is there.
     pub(super) fn may_pass(&self) -> bool {
         self.plan.stops.iter().any(Stop::passes)
     }
 
-    /// How many turns the conversation has, and how long it is for the first upstream, in bytes.
-    pub(super) fn extent(&self) -> (usize, usize) {
-        (self.leg.turns, self.leg.question.body.len())
+    /// How many turns the conversation has.
+    pub(super) fn turns(&self) -> usize {
+        self.leg.turns
     }
 
     /// The question, as it is now.

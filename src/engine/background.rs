@@ -16,10 +16,10 @@ use super::caller::Caller;
 use super::frames::{self, Frames};
 use super::keep::{Keeping, Kept, unavailable};
 use super::prepare::{Order, Prepared, Purpose, only_translated};
-use super::run::{Run, Step};
+use super::run::{Run, Step, late};
 use super::{Asked, Engine, Reply};
 use crate::responses::response::{Response, State};
-use crate::responses::{ErrorObject, kept};
+use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
 use crate::time::Instant;
 use crate::translate::Outcome;
@@ -84,6 +84,18 @@ impl Held {
 
     fn len(&self) -> usize {
         self.lock().len()
+    }
+}
+
+/// Lets go of a response when it is dropped.
+struct Hold {
+    held: Arc<Held>,
+    id: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.remove(&self.id);
     }
 }
 
@@ -178,18 +190,17 @@ impl Worker {
         let mut changes = self.store.changes();
         let care = self.care();
         let claim = async {
-            loop {
+            // Taking is not broken off: what is taken and not begun would be lost.
+            while !stop.is_cancelled() {
                 self.claim().await;
-                let next = tokio::time::sleep(POLL);
-                tokio::pin!(next);
                 tokio::select! {
-                    () = &mut next => {}
+                    () = tokio::time::sleep(POLL) => {}
                     _ = changes.recv() => tokio::time::sleep(LEAST_POLL).await,
+                    () = stop.cancelled() => {}
                 }
             }
         };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = claim => {}
             () = care => {}
         }
@@ -238,10 +249,12 @@ impl Worker {
             ending: self.ending.clone(),
         };
         self.tasks.spawn(async move {
-            let held = Arc::clone(&work.engine.kept.held);
-            let id = work.record.id.clone();
+            // However the work ends: what is held on to is never lost, and never ends.
+            let _hold = Hold {
+                held: Arc::clone(&work.engine.kept.held),
+                id: work.record.id.clone(),
+            };
             work.run(job.request).await;
-            held.remove(&id);
         });
     }
 
@@ -342,15 +355,25 @@ pub(super) fn ended(
     }
 }
 
-/// The event that ends the stream of such a response.
+/// The event that ends the stream of such a response; and, where it came to its end before its
+/// beginning, the one that says that it began, without which no stream is whole.
 pub(super) fn last_event(record: &Record) -> impl Fn(u64) -> Vec<Event> + Send + Sync + 'static {
     let response = kept::join(&record.body, &record.output, false);
+    let begun = kept::ended(&record.body, Status::InProgress.as_str(), None);
+    let begun = replay::begun(&begun);
     move |next| {
-        vec![frames::lifecycle(
-            "response.failed",
-            next.max(ANNOUNCED),
-            &response,
-        )]
+        let mut events = Vec::new();
+        let mut next = next.max(ANNOUNCED);
+        if next == ANNOUNCED {
+            events.push(frames::lifecycle(
+                "response.in_progress",
+                next,
+                begun.as_bytes(),
+            ));
+            next += 1;
+        }
+        events.push(frames::lifecycle("response.failed", next, &response));
+        events
     }
 }
 
@@ -389,7 +412,7 @@ impl Work {
                 let output = self.engine.partial_output(&self.record).await;
                 let record = ended(self.record.clone(), Status::Failed, Some(&error), output);
                 let last = last_event(&record);
-                frames.put_back(last(frames.next.unwrap_or(ANNOUNCED)));
+                frames.add(last(frames.next.unwrap_or(ANNOUNCED)));
                 (record, Vec::new())
             }
         };
@@ -412,7 +435,6 @@ impl Work {
         request: Bytes,
         frames: &mut Frames,
     ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
-        let told = |refusal: Refusal| refusal.error;
         let caller = Caller {
             tenant: self.record.tenant.clone(),
             ..Caller::default()
@@ -426,9 +448,12 @@ impl Work {
                 Purpose::Background,
             )
         };
-        let prepared = self.engine.fit(&request, &mut order).await.map_err(told)?;
+        let prepared = self.engine.prepare(&request, &order).await;
+        let prepared = prepared.map_err(late)?;
+        let prepared = self.engine.fit(prepared, &request, &mut order).await;
+        let prepared = prepared.map_err(late)?;
         let asked = self.engine.ask(prepared, request, order).await;
-        let Asked::Answer(mut prepared, arrival) = asked.map_err(told)? else {
+        let Asked::Answer(mut prepared, arrival) = asked.map_err(late)? else {
             return Err(only_translated("Background work").error);
         };
         let Some(keeping) = prepared.keeping.take() else {

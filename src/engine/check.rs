@@ -39,11 +39,15 @@ pub(super) fn request(request: &CreateResponse<'_>, has_store: bool) -> Result<(
                 .with_code("mutually_exclusive_parameters"),
         ));
     }
-    if request.background == Some(true) && !has_store {
-        return Err(unsupported(
-            "background",
-            "this server keeps nothing (store.url = \"none\")",
-        ));
+    let needs_store = [
+        ("background", request.background == Some(true)),
+        ("conversation", given(request.conversation)),
+    ];
+    for (param, is_asked) in needs_store {
+        if is_asked && !has_store {
+            let why = "this server keeps nothing (store.url = \"none\")";
+            return Err(unsupported(param, why));
+        }
     }
     metadata(request)
 }
@@ -105,10 +109,16 @@ fn unsupported(param: &'static str, why: &str) -> Refusal {
 }
 
 pub(super) fn no_model() -> Refusal {
-    let error = ErrorObject::invalid("Missing required parameter: 'model'.")
-        .with_param("model")
-        .with_code("missing_required_parameter");
-    Refusal::bad_request(error)
+    missing("model")
+}
+
+pub(super) fn missing(param: &'static str) -> Refusal {
+    let error = ErrorObject::invalid(format!("Missing required parameter: '{param}'."));
+    Refusal::bad_request(
+        error
+            .with_param(param)
+            .with_code("missing_required_parameter"),
+    )
 }
 
 /// Told of a request that is too long however much is left out of it.

@@ -73,7 +73,10 @@ impl Engine {
 
     /// The messages of people in a request and in what it continues, the latest as far as they fit.
     async fn people(&self, body: &[u8], id: &str, caller: &Caller) -> Result<Vec<String>, Refusal> {
-        let mended = CreateResponse::mend_surrogates(body);
+        let mended = CreateResponse::mend_surrogates(body).or_else(|| {
+            let broken = CreateResponse::parse(body).is_err();
+            broken.then(|| CreateResponse::mend(body)).flatten()
+        });
         let body = mended.as_deref().unwrap_or(body);
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
         let history = self.history(&request, caller).await?;

@@ -1,5 +1,7 @@
 //! Conversations: lists of items that requests read and append to.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,7 +13,7 @@ use super::state::{Listing, deleted_object};
 use super::{Engine, check};
 use crate::json::Text;
 use crate::responses::request::Metadata;
-use crate::responses::{ErrorObject, kept};
+use crate::responses::{CreateResponse, ErrorObject, kept};
 use crate::store::{Conversation, Item, Store};
 use crate::time::unix_now;
 use crate::upstream::Refusal;
@@ -25,8 +27,15 @@ const MAX_ITEMS: usize = 20;
 struct ConversationBody<'a> {
     #[serde(default, borrow)]
     items: Option<&'a RawValue>,
-    #[serde(default)]
-    metadata: Option<Metadata<'a>>,
+    /// Twice an option: `null` clears what is there, and is something else than nothing.
+    #[serde(default, deserialize_with = "given")]
+    metadata: Option<Option<Metadata<'a>>>,
+}
+
+fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<Metadata<'a>>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 impl Engine {
@@ -41,11 +50,9 @@ impl Engine {
         caller: &Caller,
     ) -> Result<String, Refusal> {
         let store = self.shelf()?;
-        let body = read(body)?;
-        let metadata = match &body.metadata {
-            Some(metadata) => write_metadata(metadata)?,
-            None => Bytes::from_static(b"{}"),
-        };
+        let body = mend(body);
+        let body = read(&body)?;
+        let metadata = write_metadata(body.metadata.flatten().as_ref())?;
         let items = new_items(body.items, id)?;
         let conversation = Conversation {
             id: format!("conv_{id}"),
@@ -87,9 +94,10 @@ impl Engine {
         caller: &Caller,
     ) -> Result<String, Refusal> {
         let store = self.shelf().map_err(|_| no_conversation(id))?;
-        let body = read(body)?;
-        let metadata = body.metadata.as_ref().ok_or_else(|| missing("metadata"))?;
-        let metadata = write_metadata(metadata)?;
+        let body = mend(body);
+        let body = read(&body)?;
+        let metadata = body.metadata.ok_or_else(|| check::missing("metadata"))?;
+        let metadata = write_metadata(metadata.as_ref())?;
         let found = store
             .update_conversation(&caller.tenant, id, metadata)
             .await
@@ -127,9 +135,10 @@ impl Engine {
         caller: &Caller,
     ) -> Result<String, Refusal> {
         let store = self.shelf().map_err(|_| no_conversation(id))?;
-        let body = read(body)?;
+        let body = mend(body);
+        let body = read(&body)?;
         if body.items.is_none() {
-            return Err(missing("items"));
+            return Err(check::missing("items"));
         }
         let items = new_items(body.items, digits)?;
         let shown: Vec<(String, String)> =
@@ -221,22 +230,23 @@ impl Engine {
 }
 
 fn read(body: &[u8]) -> Result<ConversationBody<'_>, Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(ConversationBody::default());
+    let wrong = |message: String| Refusal::bad_request(ErrorObject::invalid(message));
+    match body.trim_ascii_start().first() {
+        None => return Ok(ConversationBody::default()),
+        // A list of values would be read too.
+        Some(b'[') => return Err(wrong("The body must be a JSON object.".to_owned())),
+        Some(_) => {}
     }
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!("We could not parse the JSON body of your request: {error}.");
-        Refusal::bad_request(ErrorObject::invalid(message))
+        wrong(format!(
+            "We could not parse the JSON body of your request: {error}."
+        ))
     })
 }
 
-fn missing(param: &'static str) -> Refusal {
-    let error = ErrorObject::invalid(format!("Missing required parameter: '{param}'."));
-    Refusal::bad_request(
-        error
-            .with_param(param)
-            .with_code("missing_required_parameter"),
-    )
+/// The body without halves of surrogate pairs, which stricter readers than ours stumble over.
+fn mend(body: &[u8]) -> Cow<'_, [u8]> {
+    CreateResponse::mend_surrogates(body).map_or(Cow::Borrowed(body), Cow::Owned)
 }
 
 fn no_item(item: &str, conversation: &str) -> Refusal {
@@ -244,7 +254,10 @@ fn no_item(item: &str, conversation: &str) -> Refusal {
     Refusal::new(404, ErrorObject::invalid(message))
 }
 
-fn write_metadata(metadata: &Metadata<'_>) -> Result<Bytes, Refusal> {
+fn write_metadata(metadata: Option<&Metadata<'_>>) -> Result<Bytes, Refusal> {
+    let Some(metadata) = metadata else {
+        return Ok(Bytes::from_static(b"{}"));
+    };
     let pairs = metadata.0.iter();
     check::check_metadata(pairs.map(|(key, value)| (key.as_str(), value.as_str())))?;
     // Strings always serialise.

@@ -39,7 +39,7 @@ impl Engine {
                 counted: true,
             },
             None => TokenCount {
-                tokens: crate::translate::count_tokens(prepared.journey.chat()),
+                tokens: crate::translate::count_chat_tokens(prepared.journey.chat()),
                 counted: false,
             },
         })

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::background::ANNOUNCED;
 use super::{Engine, frames};
-use crate::responses::kept;
+use crate::responses::{ErrorObject, kept};
 use crate::sse;
 use crate::store::{Event, Record, Store};
 use crate::time::Instant;
@@ -101,12 +101,13 @@ impl Follower {
         let mut changes = self.store.changes();
         let mut failures = 0;
         let mut was_over = false;
+        let mut last: Option<Record> = None;
         loop {
             let news = self.news().await;
             let (events, record) = match news {
                 Ok((events, Some(record))) => (events, record),
-                // It was deleted.
-                Ok((_, None)) => return Some(()),
+                // It was deleted, or there is nothing to tell the client of any more.
+                Ok((_, None)) => return self.gone(last).await,
                 Err(error) => {
                     tracing::error!(response.id = %self.id, %error, "it cannot be followed");
                     failures += 1;
@@ -127,6 +128,7 @@ impl Follower {
             }
             // Events may have come between the two reads: one more look after the end.
             was_over = record.status.is_final();
+            last = Some(record);
             if !events.is_empty() {
                 self.after = events.last().map(|event| event.sequence);
                 let chunk: Vec<u8> = events
@@ -138,6 +140,22 @@ impl Follower {
                 self.wait(&mut changes).await?;
             }
         }
+    }
+
+    /// Ends the stream of a response that was deleted meanwhile.
+    async fn gone(&mut self, last: Option<Record>) -> Option<()> {
+        if let Some(record) = last.filter(|record| !record.status.is_final()) {
+            let error = ErrorObject::server("The response was deleted.").with_code("server_error");
+            let body = kept::ended(&record.body, "failed", Some(&error));
+            let response = kept::join(&body, &record.output, false);
+            let next = self.after.map_or(0, |after| after + 1);
+            let event = frames::lifecycle("response.failed", next, &response);
+            self.say(event.data).await?;
+        }
+        if self.done {
+            self.say(Bytes::from_static(sse::DONE)).await?;
+        }
+        Some(())
     }
 
     async fn news(&self) -> Result<(Vec<Event>, Option<Record>), crate::store::StoreError> {

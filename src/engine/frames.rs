@@ -33,6 +33,12 @@ impl Frames {
         self.events = events;
     }
 
+    /// Adds events behind all others.
+    pub(super) fn add(&mut self, events: Vec<Event>) {
+        self.size += events.iter().map(|event| event.data.len()).sum::<usize>();
+        self.events.extend(events);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -159,10 +159,17 @@ fn keep_output(item: OutputItem) -> KeptItem {
 
 /// What a client is told when the store fails it.
 pub(super) fn unavailable(error: &StoreError) -> Refusal {
-    tracing::error!(%error, "the store failed");
-    if let StoreError::UnknownCursor(id) = error {
-        let message = format!("No item with id '{id}' found to page from.");
-        return Refusal::bad_request(ErrorObject::invalid(message).with_param("after"));
+    match error {
+        StoreError::UnknownCursor(id) => {
+            let message = format!("No item with id '{id}' found to page from.");
+            return Refusal::bad_request(ErrorObject::invalid(message).with_param("after"));
+        }
+        StoreError::Conflict(id) => {
+            let message = format!("There is an item with id '{id}' already.");
+            let error = ErrorObject::invalid(message).with_param("items");
+            return Refusal::bad_request(error.with_code("invalid_value"));
+        }
+        _ => tracing::error!(%error, "the store failed"),
     }
     let message = "What is stored cannot be had now; try again.";
     Refusal {

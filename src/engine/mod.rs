@@ -171,13 +171,15 @@ impl Engine {
     /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
     pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
         let mut order = Order::new(id, caller, Purpose::Answer);
-        let prepared = self.fit(&body, &mut order).await?;
+        let prepared = self.prepare(&body, &order).await?;
         if prepared.background {
+            // Whoever makes it makes it fit.
             return self.enqueue(prepared, body).await;
         }
         if prepared.warm_up {
             return Ok(self.warm_up(prepared).await);
         }
+        let prepared = self.fit(prepared, &body, &mut order).await?;
         if prepared.stream {
             self.stream(prepared, body, order).await
         } else {
@@ -185,11 +187,15 @@ impl Engine {
         }
     }
 
-    /// Prepares a request, its conversation summed up or cut first where the client allows it and
-    /// the model takes no more.
-    async fn fit(&self, body: &Bytes, order: &mut Order<'_>) -> Result<Prepared, Refusal> {
+    /// Prepares a request anew, its conversation summed up or cut first where the client allows it
+    /// and the model takes no more.
+    async fn fit(
+        &self,
+        mut prepared: Prepared,
+        body: &Bytes,
+        order: &mut Order<'_>,
+    ) -> Result<Prepared, Refusal> {
         loop {
-            let prepared = self.prepare(body, order).await?;
             if prepared.compact_first {
                 let sealed = self.sum_up(body, order).await?;
                 order.lead = Some(sealed);
@@ -198,6 +204,7 @@ impl Engine {
             } else {
                 return Ok(prepared);
             }
+            prepared = self.prepare(body, order).await?;
         }
     }
 
@@ -321,7 +328,7 @@ impl Engine {
             logprobs,
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked: journey.asked(),
+            asked: translate::text_bytes(journey.chat()),
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();
@@ -385,8 +392,8 @@ fn empty_outcome(head: Head) -> Outcome {
 impl Prepared {
     /// Whether the model is known to take less than this.
     fn is_too_long(&self) -> bool {
-        let tokens = translate::estimate_tokens(self.journey.asked());
-        self.context_window.is_some_and(|window| tokens > window)
+        self.context_window
+            .is_some_and(|window| prepare::tokens(self.journey.chat()) > window)
     }
 
     /// How many turns are left out next, of those that may be.

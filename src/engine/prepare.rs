@@ -13,6 +13,7 @@ use super::recipe::{Recipe, Stop};
 use super::route::Choice;
 use super::shape::{self, Shape};
 use super::{Engine, check};
+use crate::json::{Text, TextOr};
 use crate::responses::kept::{self, KeptItem};
 use crate::responses::response::{Echo, Head};
 use crate::responses::{CreateResponse, ErrorObject};
@@ -47,7 +48,7 @@ pub(super) enum Purpose {
     Background,
     /// A summary of its conversation.
     Summary,
-    /// Nothing: only its size is of interest.
+    /// Nothing: only its length is wanted, so that everything may be missing.
     Count,
 }
 
@@ -120,7 +121,11 @@ impl Engine {
 
     async fn prepare_body(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
-        let model = request.model.clone().ok_or_else(check::no_model)?;
+        let model = match (request.model.clone(), order.purpose) {
+            (Some(model), _) => model,
+            (None, Purpose::Count) => Text::from(""),
+            (None, _) => return Err(check::no_model()),
+        };
         let choice = self
             .routes
             .choose(&model, order.caller.profile.as_deref())?;
@@ -162,7 +167,13 @@ impl Engine {
             request.stream = Some(true);
             request.background = None;
         }
-        let model = request.model.clone().ok_or_else(check::no_model)?;
+        if self.kept.store.is_none() && !course.passes_all {
+            request.store = Some(false);
+        }
+        if order.purpose == Purpose::Count && request.input.is_none() {
+            request.input = Some(TextOr::List(Vec::new()));
+        }
+        let model = request.model.clone().unwrap_or_default();
         let head = Head {
             id: format!("resp_{}", order.id),
             created_at: order.created_at,
@@ -180,6 +191,9 @@ impl Engine {
             ),
         };
         let sums_up = order.purpose == Purpose::Summary || shape::asks_for_summary(&request);
+        if sums_up && request.input.is_none() && !request.continues() {
+            return Err(check::missing("input"));
+        }
         let background = request.background == Some(true) && !course.passes_all;
         let stream = request.stream.unwrap_or(false);
         // What is made in the background is told as it comes.
@@ -222,8 +236,8 @@ impl Engine {
         };
         let journey = Journey::begin(recipe, plan, request, body)?;
         let (upstream, dialect) = journey.first();
-        let (turns, bytes) = journey.extent();
-        let tokens = translate::estimate_tokens(bytes);
+        let turns = journey.turns();
+        let compact_first = threshold.is_some_and(|most| tokens(journey.chat()) >= most);
         Ok(Prepared {
             journey: Box::new(journey),
             upstream,
@@ -238,7 +252,7 @@ impl Engine {
                 true => turns.saturating_sub(1 + order.drop_turns),
                 false => 0,
             },
-            compact_first: threshold.is_some_and(|threshold| tokens >= threshold),
+            compact_first,
             context_window: course.choice.context_window(),
         })
     }
@@ -302,6 +316,11 @@ impl Engine {
         });
         stops.collect()
     }
+}
+
+/// How many tokens a request for a chat is, by estimate.
+pub(super) fn tokens(chat: &[u8]) -> u64 {
+    translate::estimate_tokens(translate::text_bytes(chat))
 }
 
 /// Where a request may go, and what it takes along.

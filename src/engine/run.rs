@@ -1,6 +1,9 @@
 //! One upstream's answer, read to its end: the pipeline with a clock and a connection around it.
 
-use std::fmt::{self, Write};
+mod late;
+mod log;
+
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +20,10 @@ use super::tell::Telling;
 use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
-use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink, fault};
-use crate::upstream::{self, Answer, Refusal, Trial, Upstream, millis};
+use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink};
+use crate::upstream::{self, Answer, Refusal, Trial, Upstream};
+
+pub(super) use late::late;
 
 /// How long token counts are awaited once all else was said.
 const COUNTS_WAIT: Duration = Duration::from_secs(5);
@@ -481,75 +486,6 @@ impl Run {
     fn upstream(&self) -> &upstream::Settings {
         self.settings.upstream.settings()
     }
-
-    /// Tells which calls were found in the text: the server's own parser is missing, or is another.
-    fn log_healed(&self, outcome: &Outcome) {
-        for healed in &outcome.healed {
-            tracing::info!(
-                parent: &self.span,
-                response.id = %outcome.head.id,
-                model = %self.settings.model,
-                upstream = %self.upstream().name,
-                format = healed.format,
-                calls = healed.calls,
-                "tool calls healed"
-            );
-        }
-    }
-
-    /// The one line that each response has in the log.
-    fn log(&self, outcome: &Outcome, estimated: bool) {
-        let response = outcome.response();
-        let usage = outcome.usage.unwrap_or_default();
-        let first_ms = millis(self.first.unwrap_or_default());
-        let total_ms = millis(self.began.elapsed());
-        match outcome.failure() {
-            None => tracing::info!(
-                parent: &self.span,
-                response.id = %outcome.head.id,
-                model = %self.settings.model,
-                upstream = %self.upstream().name,
-                status = response.state.status(),
-                input_tokens = usage.input_tokens,
-                cached_tokens = usage.input_tokens_details.cached_tokens,
-                output_tokens = usage.output_tokens,
-                tokens_estimated = estimated,
-                items = outcome.output.len(),
-                first_ms,
-                total_ms,
-                "response"
-            ),
-            Some(error) => tracing::warn!(
-                parent: &self.span,
-                response.id = %outcome.head.id,
-                model = %self.settings.model,
-                upstream = %self.upstream().name,
-                status = "failed",
-                error.code = error.code.as_deref(),
-                error = %error.message,
-                first_ms,
-                total_ms,
-                "response"
-            ),
-        }
-    }
-}
-
-impl Drop for Run {
-    /// A client that leaves takes its run with it, and with the run the upstream's connection.
-    fn drop(&mut self) {
-        if let Some(pipeline) = &self.pipeline {
-            tracing::info!(
-                parent: &self.span,
-                response.id = %pipeline.id(),
-                model = %self.settings.model,
-                upstream = %self.upstream().name,
-                status = "cancelled",
-                total_ms = millis(self.began.elapsed()),
-                "the client left"
-            );
-        }
-    }
 }
 
 /// What an answer's failure says about its upstream.
@@ -557,29 +493,6 @@ fn failure(error: &ErrorObject) -> Refusal {
     let refusal = Refusal::of_failure(error.clone());
     let passing = refusal.fault.moves_on() && refusal.status != 404;
     Refusal { passing, ..refusal }
-}
-
-/// A refusal that came after the stream had begun.
-fn late(refusal: Refusal) -> ErrorObject {
-    let mut error = refusal.error;
-    // Codex reads the time from the message, as there are no headers any more.
-    if let (429, Some(wait)) = (refusal.status, &refusal.retry_after)
-        && let Some(wait) = wait.wait()
-        && !error.message.contains("try again in")
-    {
-        let _ = write!(error.message, " (try again in {}s)", wait.as_secs_f64());
-    }
-    let known = error.code.as_deref();
-    if !known.is_some_and(fault::is_known) {
-        let code = match refusal.status {
-            429 => "rate_limit_exceeded",
-            // A client that is told so does not try the same again.
-            400..=499 => "invalid_prompt",
-            _ => "server_error",
-        };
-        error.code = Some(code.into());
-    }
-    error
 }
 
 /// The innermost error, which says what really happened.
@@ -592,45 +505,5 @@ impl fmt::Display for Innermost<'_> {
             cause = inner;
         }
         fmt::Display::fmt(cause, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::RetryAfter;
-
-    fn code(status: u16, code: Option<&'static str>) -> Option<String> {
-        let mut error = ErrorObject::invalid("x");
-        error.code = code.map(Into::into);
-        late(Refusal::new(status, error)).code.map(String::from)
-    }
-
-    #[test]
-    fn a_late_refusal_has_a_code_that_codex_acts_upon() {
-        for (status, own, told) in [
-            (400, None, "invalid_prompt"),
-            (401, Some("invalid_api_key"), "invalid_prompt"),
-            (404, Some("model_not_found"), "model_not_found"),
-            (429, Some("throttled"), "rate_limit_exceeded"),
-            (429, Some("insufficient_quota"), "insufficient_quota"),
-            (503, None, "server_error"),
-            (503, Some("server_is_overloaded"), "server_is_overloaded"),
-            (503, Some("slow_down"), "slow_down"),
-            (502, Some("oops"), "server_error"),
-            (504, None, "server_error"),
-        ] {
-            assert_eq!(code(status, own).as_deref(), Some(told), "{status} {own:?}");
-        }
-    }
-
-    #[test]
-    fn a_late_refusal_says_when_to_come_back() {
-        let error = ErrorObject::invalid("Slow down.").with_code("rate_limit_exceeded");
-        let refusal = Refusal {
-            retry_after: Some(RetryAfter::seconds(9)),
-            ..Refusal::new(429, error)
-        };
-        assert_eq!(late(refusal).message, "Slow down. (try again in 9s)");
     }
 }

@@ -31,6 +31,9 @@ impl Shape {
             items.pop();
         }
         if self.sums_up {
+            // The client's limit is for answers; a summary that is cut is worth nothing.
+            request.max_output_tokens = None;
+            request.stop = None;
             ask_for_summary(request);
         } else if let Some(sealed) = &self.lead {
             push(
@@ -55,7 +58,12 @@ fn ask_for_summary(request: &mut CreateResponse<'_>) {
         Some(TextOr::List(items)) => items,
         Some(TextOr::Text(text)) => vec![spoken(text)],
         // What it continues may be all there is.
-        _ => Vec::new(),
+        None => Vec::new(),
+        // It will be refused for what it is.
+        odd => {
+            request.input = odd;
+            return;
+        }
     };
     request.input = Some(TextOr::List(compaction::ask(items)));
     request

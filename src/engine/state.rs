@@ -43,15 +43,17 @@ impl Engine {
     ) -> Result<Reply, Refusal> {
         let (store, record) = self.stored(id, caller).await?;
         if !shown.stream {
-            let json = match record.status.is_final() {
-                true => kept::join(&record.body, &record.output, shown.sealed),
-                // Its object was written when it was queued.
-                false => {
-                    let body = kept::ended(&record.body, record.status.as_str(), None);
-                    kept::join(&body, &record.output, shown.sealed)
-                }
+            // Its object is written at the beginning and at the end; that it has begun is written
+            // beside it.
+            let body = match record.status {
+                Status::InProgress => kept::ended(&record.body, record.status.as_str(), None),
+                _ => record.body.to_vec(),
             };
-            return Ok(Reply::Whole(json));
+            return Ok(Reply::Whole(kept::join(
+                &body,
+                &record.output,
+                shown.sealed,
+            )));
         }
         if record.background {
             let follow = self.follow(store, record.tenant, record.id, shown.starting_after);

@@ -17,10 +17,11 @@ use crate::json::tree::Tree;
 
 /// The hex digits of an id that belong to the response.
 const RESPONSE_DIGITS: usize = 32;
-/// The longest id of a client's own that is kept; longer ones are replaced.
-const MAX_ID: usize = 256;
 /// The number of a response's first input item; its output items count from 0.
 const FIRST_INPUT: usize = 0x8000;
+
+/// The longest id of a client's own that is kept: longer ones do not fit into an index.
+const MAX_ID: usize = 512;
 
 /// An item that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +98,12 @@ fn complete(item: &mut Tree<'_>, digits: &str, number: usize) {
         let id = format!("{}_{digits}{number:04x}", prefix(&kind));
         item.insert("id", Tree::string(id));
     }
-    if kind == "message" {
-        complete_message(item);
+    match kind.as_str() {
+        "message" => complete_message(item),
+        "reasoning" if !item.has("summary") => {
+            item.insert("summary", Tree::Array(Vec::new()));
+        }
+        _ => {}
     }
     let has_status = kind == "message" || kind.ends_with("_call") || kind.ends_with("_call_output");
     if has_status
@@ -112,23 +117,31 @@ fn complete(item: &mut Tree<'_>, digits: &str, number: usize) {
 
 fn complete_message(item: &mut Tree<'_>) {
     let by_model = item.get("role").and_then(Tree::as_str) == Some("assistant");
-    let Some(content) = item.get_mut("content") else {
-        item.insert("content", Tree::Array(Vec::new()));
+    let text_kind = if by_model {
+        "output_text"
+    } else {
+        "input_text"
+    };
+    let parts = match item.remove("content") {
+        Some(Tree::Array(parts)) => parts,
+        Some(Tree::String(text)) => {
+            let mut part = Tree::object();
+            part.insert("text", Tree::String(text));
+            vec![part]
+        }
+        Some(part) if part.is_object() => vec![part],
+        _ => Vec::new(),
+    };
+    item.insert("content", Tree::Array(parts));
+    let Some(Tree::Array(parts)) = item.get_mut("content") else {
         return;
     };
-    if let Tree::String(text) = content {
-        let mut part = Tree::object();
-        let kind = if by_model {
-            "output_text"
-        } else {
-            "input_text"
-        };
-        part.insert("type", Tree::string(kind));
-        part.insert("text", Tree::String(std::mem::take(text)));
-        *content = Tree::Array(vec![part]);
-    }
-    let Tree::Array(parts) = content else { return };
     for part in parts {
+        let kind = part.get("type").and_then(Tree::as_str);
+        let is_text = matches!(kind, None | Some("text" | "input_text" | "output_text"));
+        if is_text && part.has("text") {
+            part.insert("type", Tree::string(text_kind));
+        }
         let missing = match part.get("type").and_then(Tree::as_str) {
             Some("input_image") if !part.has("detail") => ("detail", Tree::string("auto")),
             Some("output_text") if !part.has("annotations") => {

@@ -8,6 +8,7 @@ mod caller;
 mod error;
 mod query;
 mod routes;
+mod segments;
 mod socket;
 
 use std::any::Any;

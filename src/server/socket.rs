@@ -36,6 +36,8 @@ const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// How often a client is asked whether it is still there, and how long it may say nothing.
 const PING: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(120);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often it is looked whether a connection may be closed, once the process is to end.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
@@ -78,6 +80,14 @@ enum End {
     Draining,
     /// It has lived for long enough.
     Old,
+    /// The client does not keep to the protocol, or to the limits.
+    Broken(String),
+}
+
+/// Sends a message; false if the client takes none any more.
+async fn say(socket: &mut WebSocket, message: Message) -> bool {
+    let sent = tokio::time::timeout(SILENCE, socket.send(message)).await;
+    matches!(sent, Ok(Ok(())))
 }
 
 /// Serves a connection until it ends.
@@ -98,6 +108,7 @@ pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
 
 impl Connection {
     async fn run(mut self, mut socket: WebSocket, mut events: mpsc::Receiver<String>) {
+        tracing::debug!("a WebSocket is open");
         let born = Instant::now();
         let mut heard = born;
         let mut ping = tokio::time::interval(PING);
@@ -109,7 +120,7 @@ impl Connection {
             tokio::select! {
                 event = events.recv() => {
                     let Some(event) = event else { break End::Gone };
-                    if socket.send(Message::text(event)).await.is_err() {
+                    if !say(&mut socket, Message::text(event)).await {
                         break End::Gone;
                     }
                 }
@@ -118,7 +129,7 @@ impl Connection {
                     match message {
                         Some(Ok(Message::Text(text))) => {
                             if let Some(answer) = self.take(&text)
-                                && socket.send(Message::text(answer)).await.is_err()
+                                && !say(&mut socket, Message::text(answer)).await
                             {
                                 break End::Gone;
                             }
@@ -126,13 +137,14 @@ impl Connection {
                         Some(Ok(Message::Binary(_))) => {
                             let error = ErrorObject::invalid("Messages must be text.");
                             let answer = message::refusal(&Refusal::bad_request(error), None);
-                            if socket.send(Message::text(answer)).await.is_err() {
+                            if !say(&mut socket, Message::text(answer)).await {
                                 break End::Gone;
                             }
                         }
                         // Pings are answered below us.
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => break End::Gone,
+                        Some(Err(error)) => break End::Broken(error.to_string()),
+                        Some(Ok(Message::Close(_))) | None => break End::Gone,
                     }
                 }
                 _ = ping.tick() => {
@@ -142,7 +154,7 @@ impl Connection {
                     if born.elapsed() > MAX_AGE && self.is_idle() {
                         break End::Old;
                     }
-                    if socket.send(Message::Ping(Default::default())).await.is_err() {
+                    if !say(&mut socket, Message::Ping(Default::default())).await {
                         break End::Gone;
                     }
                 }
@@ -159,6 +171,14 @@ impl Connection {
     async fn close(&self, mut socket: WebSocket, end: &End) {
         let (code, reason) = match end {
             End::Gone => return,
+            // All that is left of the error's type here is its words.
+            End::Broken(why) if why.contains("too long") || why.contains("too big") => {
+                (close_code::SIZE, "the message is too large")
+            }
+            End::Broken(why) => {
+                tracing::debug!(error = %why, "a connection is broken");
+                (close_code::PROTOCOL, "that is not understood")
+            }
             End::Draining => (close_code::AWAY, "the server is about to end"),
             End::Old => {
                 let minutes = MAX_AGE.as_secs() / 60;
@@ -175,7 +195,13 @@ impl Connection {
             code,
             reason: reason.into(),
         };
-        let _ = socket.send(Message::Close(Some(frame))).await;
+        let goodbye = async {
+            let _ = socket.send(Message::Close(Some(frame))).await;
+            // What the client still sends is read until it says goodbye too: a connection that is
+            // closed with something unread takes the goodbye along.
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
     fn is_idle(&self) -> bool {

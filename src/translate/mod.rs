@@ -50,6 +50,6 @@ pub use note::Note;
 pub use pipeline::{Limits, Pipeline, Progress};
 pub use request::{LowerError, Lowered, LoweringOptions, lower};
 pub use sink::{Bytes, Ignore, Sink};
-pub use tokens::{count_tokens, estimate_tokens};
+pub use tokens::{count_chat_tokens, estimate_tokens, text_bytes};
 pub use tools::ToolMap;
 pub use turn::{End, Ending, Outcome, Sealing, Thinking, Turn, TurnContext};

@@ -5,5 +5,6 @@ mod codex;
 mod core;
 mod grammar;
 mod real;
+mod sdk;
 mod store;
 mod support;

@@ -1,10 +1,18 @@
 # A Postgres server for tests, until standard input closes: so it ends however the tests end.
-# Arguments: the folder with its programs, the port. Lines on standard input: `stop`, `start`.
+# Arguments: the folder with its programs, the port. Lines on standard input: `stop`, `start`, and
+# `freeze` and `thaw`, between which it answers nothing.
 set -eu
 bin=$1 port=$2
 folder=$(mktemp -d "${TMPDIR:-/tmp}/antiphon-postgres.XXXXXX")
 
+signal() {
+    leader=$(head -n 1 "$folder/data/postmaster.pid")
+    # shellcheck disable=SC2046
+    kill -s "$1" "$leader" $(cat "/proc/$leader/task/$leader/children") 2> /dev/null || true
+}
+
 halt() {
+    signal CONT 2> /dev/null || true
     "$bin/pg_ctl" stop -D "$folder/data" -m immediate -w > /dev/null 2>&1 || true
 }
 trap 'halt; rm -rf "$folder"' EXIT
@@ -30,6 +38,8 @@ echo "ready on $port"
 while read -r command; do
     case $command in
         stop) halt; echo 'has stopped' ;;
+        freeze) signal STOP; echo 'is frozen' ;;
+        thaw) signal CONT; echo 'is thawed' ;;
         start) begin; echo 'has started' ;;
     esac
 done

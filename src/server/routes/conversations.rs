@@ -1,6 +1,6 @@
 //! `/v1/conversations`
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
@@ -8,6 +8,7 @@ use super::json_bytes;
 use crate::ids::new_id;
 use crate::server::error::Failure;
 use crate::server::query::Query;
+use crate::server::segments::Segments;
 use crate::server::{AppState, body, caller};
 
 async fn whole(state: &AppState, request: Request) -> Result<axum::body::Bytes, Failure> {
@@ -33,7 +34,7 @@ pub(in crate::server) async fn create(
 /// `GET /v1/conversations/{id}`
 pub(in crate::server) async fn show(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers)?;
@@ -45,7 +46,7 @@ pub(in crate::server) async fn show(
 /// `POST /v1/conversations/{id}`
 pub(in crate::server) async fn update(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let caller = caller::of(request.headers())?;
@@ -61,7 +62,7 @@ pub(in crate::server) async fn update(
 /// `DELETE /v1/conversations/{id}`
 pub(in crate::server) async fn delete(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers)?;
@@ -77,7 +78,7 @@ pub(in crate::server) async fn delete(
 /// `POST /v1/conversations/{id}/items`
 pub(in crate::server) async fn add_items(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     request: Request,
 ) -> Result<Response, Failure> {
     let caller = caller::of(request.headers())?;
@@ -93,7 +94,7 @@ pub(in crate::server) async fn add_items(
 /// `GET /v1/conversations/{id}/items`
 pub(in crate::server) async fn list_items(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -111,7 +112,7 @@ pub(in crate::server) async fn list_items(
 /// `GET /v1/conversations/{id}/items/{item}`
 pub(in crate::server) async fn show_item(
     State(state): State<AppState>,
-    Path((id, item)): Path<(String, String)>,
+    Segments((id, item)): Segments<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -129,7 +130,7 @@ pub(in crate::server) async fn show_item(
 /// `DELETE /v1/conversations/{id}/items/{item}`
 pub(in crate::server) async fn delete_item(
     State(state): State<AppState>,
-    Path((id, item)): Path<(String, String)>,
+    Segments((id, item)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers)?;

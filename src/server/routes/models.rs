@@ -1,6 +1,6 @@
 //! `/v1/models`: one body that is OpenAI's list and Codex's catalog at once.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use crate::engine::{CatalogEntry, Modality};
 use crate::responses::ErrorObject;
 use crate::server::AppState;
 use crate::server::error::Failure;
+use crate::server::segments::Segments;
 use crate::upstream::Refusal;
 
 /// What a model is told that runs in Codex, unless the configuration says otherwise. Codex has its
@@ -108,7 +109,7 @@ pub(in crate::server) async fn list(State(state): State<AppState>) -> Response {
 /// `GET /v1/models/{model}`; names may hold slashes.
 pub(in crate::server) async fn show(
     State(state): State<AppState>,
-    Path(name): Path<String>,
+    Segments(name): Segments<String>,
 ) -> Result<Response, Failure> {
     let entries = state.live().engine.catalog().await;
     match entries.iter().find(|entry| entry.name == name) {

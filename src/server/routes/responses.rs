@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
 use crate::server::query::Query;
+use crate::server::segments::Segments;
 use crate::server::{AppState, Live, body, caller, socket};
 use crate::upstream::{Refusal, RetryAfter};
 
@@ -82,7 +83,7 @@ pub(in crate::server) async fn input_tokens(
 /// `GET /v1/responses/{id}`: a stored response, whole or as a stream.
 pub(in crate::server) async fn show(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -96,7 +97,7 @@ pub(in crate::server) async fn show(
 /// `DELETE /v1/responses/{id}`
 pub(in crate::server) async fn delete(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers)?;
@@ -108,7 +109,7 @@ pub(in crate::server) async fn delete(
 /// `POST /v1/responses/{id}/cancel`
 pub(in crate::server) async fn cancel(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller::of(&headers)?;
@@ -120,7 +121,7 @@ pub(in crate::server) async fn cancel(
 /// `GET /v1/responses/{id}/input_items`
 pub(in crate::server) async fn input_items(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segments(id): Segments<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

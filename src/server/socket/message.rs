@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::json::Text;
+use crate::json::tree::Tree;
 use crate::responses::ErrorObject;
 use crate::upstream::Refusal;
 
@@ -99,22 +100,38 @@ fn lane_of(raw: Option<&RawValue>) -> Result<Option<String>, Refusal> {
     }
 }
 
+/// The input of a steering, as its event has it: each message says that it is one.
+fn given_back(input: Option<&RawValue>) -> Box<RawValue> {
+    let mut tree = input.and_then(|raw| Tree::parse(raw.get()));
+    if let Some(Tree::Array(items)) = &mut tree {
+        for item in items {
+            if item.is_object() && !item.has("type") {
+                item.insert("type", Tree::string("message"));
+            }
+        }
+    }
+    let mut json = String::new();
+    tree.unwrap_or_else(|| Tree::string("")).write(&mut json);
+    // A tree is JSON.
+    RawValue::from_string(json).unwrap_or_default()
+}
+
 /// A response is not changed while it is made: the client is given its words back.
 fn no_steering(head: &Head<'_>, previous: Option<String>, lane: Option<String>) -> String {
     #[derive(Serialize)]
-    struct Failed<'a> {
+    struct Failed {
         #[serde(rename = "type")]
         kind: &'static str,
         sequence_number: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         stream_id: Option<String>,
-        steer: Steer<'a>,
+        steer: Steer,
         error: SteerError,
     }
 
     #[derive(Serialize)]
-    struct Steer<'a> {
-        input: Option<&'a RawValue>,
+    struct Steer {
+        input: Box<RawValue>,
         previous_response_id: String,
     }
 
@@ -131,7 +148,7 @@ fn no_steering(head: &Head<'_>, previous: Option<String>, lane: Option<String>) 
         sequence_number: 0,
         stream_id: lane,
         steer: Steer {
-            input: head.input,
+            input: given_back(head.input),
             previous_response_id: previous.unwrap_or_default(),
         },
         error: SteerError {

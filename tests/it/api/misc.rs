@@ -22,8 +22,9 @@ fn a_path_that_is_not_there_is_a_404_in_the_apis_envelope() {
         ("GET", "/nowhere"),
         ("POST", "/v1/nowhere"),
         ("POST", "/v1/chat/completions"),
-        ("GET", "/v1/responses/resp_1/nowhere"),
-        ("DELETE", "/v1/conversations/conv_1/nowhere"),
+        ("GET", "/v1/responses/resp_1/nothing"),
+        ("POST", "/v1/responses/resp_1/cancel/now"),
+        ("POST", "/v1/conversation"),
         ("POST", "/v2/responses"),
         ("GET", "/v1"),
     ] {

@@ -1,9 +1,15 @@
 //! The proxy from outside, area by area: requests go in over HTTP, a scripted server stands behind.
 //! Every streamed answer goes through the grammar.
 
+mod background;
 mod bodies;
 mod calls;
 mod cli;
+mod compaction;
+mod compliance;
+mod conversations;
+#[cfg(unix)]
+mod endurance;
 mod faults;
 mod heal;
 mod items;
@@ -20,8 +26,12 @@ mod routes;
 mod secrets;
 #[cfg(unix)]
 mod shutdown;
+mod sockets;
+mod state;
+mod stored;
 mod streams;
 mod structured;
+mod tenants;
 mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};
@@ -44,7 +54,7 @@ fn configured(upstream: &Upstream, server: &str, own: &str) -> Proxy {
 }
 
 /// A configuration with one upstream.
-fn config(base_url: &str, server: &str, own: &str) -> String {
+pub(crate) fn config(base_url: &str, server: &str, own: &str) -> String {
     format!("[server]\n{server}\n[upstreams.mock]\nbase_url = \"{base_url}\"\n{own}\n")
 }
 

@@ -217,11 +217,8 @@ fn nulls_are_as_good_as_nothing() {
 #[test]
 fn what_needs_a_memory_is_refused() {
     let upstream = Upstream::saying("Hi");
-    let config = format!(
-        "[upstreams.default]\nbase_url = \"{}\"\n[store]\nurl = \"none\"\n",
-        upstream.base_url()
-    );
-    let proxy = Proxy::builder().config(&config).start();
+    let toml = super::config(&upstream.base_url(), "", "") + "[store]\nurl = \"none\"\n";
+    let proxy = Proxy::builder().config(&toml).start();
     for (more, param, code) in [
         (
             json!({"previous_response_id": "resp_1"}),

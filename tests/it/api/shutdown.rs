@@ -3,28 +3,41 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Live, config, hello, last};
+use super::{Live, config, hello, last, with};
 use crate::grammar;
 use crate::support::events;
+use crate::support::events::SseEvent;
 use crate::support::http;
 use crate::support::process;
+use crate::support::socket::{Said, Socket, named};
 use crate::support::upstream::{Reply, Upstream, finish, text, usage};
 
 /// A proxy that can be asked to end.
 struct Serving {
     child: Child,
     url: String,
-    _home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Serving {
     fn start(upstream: &Upstream, server: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(Arc::new(home), upstream, server)
+    }
+
+    /// Another one in the same home.
+    fn again(&self, upstream: &Upstream) -> Self {
+        Self::start_in(Arc::clone(&self.home), upstream, "")
+    }
+
+    fn start_in(home: Arc<TempDir>, upstream: &Upstream, server: &str) -> Self {
         let file = home.path().join("proxy.toml");
         std::fs::write(&file, config(&upstream.base_url(), server, "")).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
@@ -49,11 +62,7 @@ impl Serving {
             }
         };
         thread::spawn(move || log.read_to_string(&mut heard));
-        Self {
-            child,
-            url,
-            _home: home,
-        }
+        Self { child, url, home }
     }
 
     fn signal(&self, name: &str) {
@@ -183,4 +192,71 @@ fn a_second_signal_is_no_harm() {
             .and_then(|status| status.code()),
         Some(0)
     );
+}
+
+#[test]
+fn a_response_over_a_socket_ends_whole_before_the_program_does() {
+    let slow = Reply::chunks(&[text("Hel")])
+        .rest(1200)
+        .chunk(&text("lo"))
+        .chunk(&finish("stop"))
+        .chunk(&usage(9, 4));
+    let upstream = Upstream::new([slow.bytes("data: [DONE]\n\n")]);
+    let mut proxy = Serving::start(&upstream, "");
+    let url = format!("{}/v1/responses", proxy.url);
+    let (mut socket, mut idle) = (Socket::open(&url, None), Socket::open(&url, None));
+    let request = json!({"type": "response.create", "model": "m", "input": "x"});
+    socket.say(&request);
+    let mut events = Vec::new();
+    while events.last().map(SseEvent::kind) != Some("response.output_text.delta") {
+        events.push(named(socket.event()));
+    }
+    proxy.signal("TERM");
+    // Who asks nothing is told goodbye at once; who asks for more is refused.
+    assert_eq!(idle.hear(), Said::Close(Some(1001)));
+    socket.say(&with(request, json!({"stream_id": "late"})));
+    let mut refused = None;
+    while events.last().map(SseEvent::kind) != Some("response.completed") {
+        let event = socket.event();
+        match event["type"].as_str() {
+            Some("error") => refused = Some(event),
+            _ => events.push(named(event)),
+        }
+    }
+    grammar::check(&events);
+    assert_eq!(last(&events)["output"][0]["content"][0]["text"], "Hello");
+    let refused = refused.expect("nothing new is taken");
+    assert_eq!(refused["error"]["code"], "server_shutting_down");
+    assert_eq!(
+        (&refused["status"], &refused["stream_id"]),
+        (&json!(503), &json!("late"))
+    );
+    assert_eq!(socket.hear(), Said::Close(Some(1001)));
+    let status = proxy.wait(Duration::from_secs(5)).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn background_work_that_takes_too_long_fails_in_words() {
+    let upstream = Upstream::new([Reply::chunks(&[text("Hel")]).silent()]);
+    let mut proxy = Serving::start(&upstream, "drain_timeout_ms = 600");
+    let url = format!("{}/v1/responses", proxy.url);
+    let request = with(hello(), json!({"background": true}));
+    let queued = http::post(&url, &request).json();
+    let follower = Live::start(&proxy.url, &request);
+    upstream.wait_until_asked(2);
+    proxy.signal("TERM");
+    let stream = follower.finish();
+    assert!(proxy.wait(Duration::from_secs(10)).is_some());
+    drop(stream);
+    // What became of it is told by the next process on the same store.
+    let again = proxy.again(&upstream);
+    let path = format!(
+        "{}/v1/responses/{}",
+        again.url,
+        queued["id"].as_str().unwrap_or_default()
+    );
+    let failed = http::get(&path).json();
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert_eq!(failed["error"]["code"], "server_error");
 }

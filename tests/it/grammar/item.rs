@@ -65,6 +65,7 @@ impl Item {
                     )?;
                 }
             }
+            "compaction" => empty("encrypted_content", "".into())?,
             _ => {
                 match payload_key(kind) {
                     Some(key) => {
@@ -109,6 +110,11 @@ impl Item {
             "content_part.done" => return self.part(data, false)?.close(&data["part"]),
             "reasoning_summary_part.done" => return self.part(data, true)?.close(&data["part"]),
             "output_text.annotation.added" => return self.part(data, false)?.annotate(data),
+            "compaction.compacting" => {
+                return require(self.kind == "compaction", || {
+                    format!("a {} is not compacted", self.kind)
+                });
+            }
             _ => {}
         }
         let (stem, step) = kind.rsplit_once('.').ok_or("there is no such event")?;
@@ -188,7 +194,13 @@ impl Item {
             }
         }
         let status = item["status"].as_str();
-        let without = self.kind == "reasoning" && item.get("status").is_none();
+        if self.kind == "compaction" {
+            require(!string(item, "encrypted_content")?.is_empty(), || {
+                "it sums up nothing".to_owned()
+            })?;
+        }
+        let may_lack = ["reasoning", "compaction"].contains(&self.kind.as_str());
+        let without = may_lack && item.get("status").is_none();
         require(
             without || matches!(status, Some("completed" | "incomplete")),
             || format!("its status is {}", item["status"]),

@@ -83,6 +83,16 @@ impl Server {
         self.tell("start", "has started");
     }
 
+    /// Keeps it from answering, with all connections left open.
+    pub(crate) fn freeze(&mut self) {
+        self.tell("freeze", "is frozen");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&mut self) {
+        self.tell("thaw", "is thawed");
+    }
+
     fn tell(&mut self, command: &str, answer: &str) {
         let before = self.process.log().matches(answer).count();
         self.process.tell(command);

@@ -27,6 +27,11 @@ const PYTHON_PACKAGES: &[&str] = &[
     "numpy==2.4.6",
     "openai==3.52.0",
 ];
+const AGENTS_PACKAGES: &[&str] = &[
+    "openai==3.52.0",
+    "openai-agents==0.24.0",
+    "websockets==16.1.1",
+];
 /// Each in a folder of its own.
 const CODEX: (&str, &str) = ("codex", "@openai/codex@0.169.0");
 /// The SDK wants a newer Node.js than many systems have.
@@ -37,25 +42,35 @@ const CODEX_TIME_LIMIT: Duration = Duration::from_secs(90);
 /// A Python interpreter that has the packages above.
 pub(crate) fn python() -> Option<PathBuf> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PYTHON
-        .get_or_init(|| {
-            let has_venv = ["-c", "import venv, ensurepip"];
-            needs("python3", &has_venv, "llama.cpp and the OpenAI SDK")?;
-            let folder = installed("python", &PYTHON_PACKAGES.join(" "), |folder| {
-                run(Command::new("python3").args(["-m", "venv"]).arg(folder));
-                run(Command::new(folder.join("bin/python"))
-                    .args([
-                        "-m",
-                        "pip",
-                        "install",
-                        "--quiet",
-                        "--disable-pip-version-check",
-                    ])
-                    .args(PYTHON_PACKAGES));
-            });
-            Some(folder.join("bin/python"))
-        })
-        .clone()
+    let with_packages = || pip("python", PYTHON_PACKAGES);
+    PYTHON.get_or_init(with_packages).clone()
+}
+
+/// A Python interpreter with the OpenAI SDK, what it needs for sockets, and openai-agents.
+pub(crate) fn python_with_agents() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let with_packages = || pip("agents", AGENTS_PACKAGES);
+    PYTHON.get_or_init(with_packages).clone()
+}
+
+/// A Python interpreter in a folder of its own, with packages.
+fn pip(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    let has_venv = ["-c", "import venv, ensurepip"];
+    needs("python3", &has_venv, "llama.cpp and the OpenAI SDK")?;
+    let folder = installed(name, &packages.join(" "), |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder));
+        let install = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ];
+        run(Command::new(folder.join("bin/python"))
+            .args(install)
+            .args(packages));
+    });
+    Some(folder.join("bin/python"))
 }
 
 /// Python as it is installed here, without the packages.

@@ -202,6 +202,8 @@ pub(crate) struct Received {
     headers: Vec<(String, String)>,
     /// Null where there was no body, or one that cannot be read.
     pub(crate) body: Value,
+    /// When it began to come.
+    pub(crate) at: Instant,
 }
 
 impl Received {
@@ -372,6 +374,7 @@ fn read(stream: &TcpStream) -> Option<Received> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
+    let at = Instant::now();
     let mut words = line.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let mut headers = Vec::new();
@@ -388,6 +391,7 @@ fn read(stream: &TcpStream) -> Option<Received> {
         path,
         headers,
         body: Value::Null,
+        at,
     };
     let length = request
         .header("content-length")
