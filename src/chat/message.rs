@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::json::Text;
+
 /// One message.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
@@ -62,8 +64,24 @@ pub struct Assistant<'a> {
 pub enum Content<'a> {
     /// Text.
     Text(Cow<'a, str>),
+    /// Text, as a JSON string that nobody has looked into.
+    Quoted(&'a RawValue),
     /// Parts.
     Parts(Vec<Part<'a>>),
+}
+
+impl<'a> Content<'a> {
+    /// The content with its text, if it is text, read.
+    #[must_use]
+    pub fn read(self) -> Self {
+        match self {
+            Self::Quoted(raw) => {
+                let text = Text::of_raw(raw).unwrap_or_default();
+                Self::Text(text.into_cow())
+            }
+            content => content,
+        }
+    }
 }
 
 /// One part of a message.

@@ -111,6 +111,8 @@ pub struct Output<'a> {
 /// The forms that an output has.
 #[derive(Debug, Clone)]
 pub enum OutputBody<'a> {
+    /// Text, as a JSON string that nobody has looked into: most are long, and go on as they are.
+    Quoted(&'a RawValue),
     /// Text, or text and pictures.
     Content(Content<'a>),
     /// What each of a shell's commands printed, and how it ended.

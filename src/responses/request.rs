@@ -134,7 +134,12 @@ impl<'a> CreateResponse<'a> {
     /// What the API answers with 400: not JSON, or a value of a type that its key does not take,
     /// with the key's path in `param`.
     pub fn parse(body: &'a [u8]) -> Result<Self, ErrorObject> {
-        match serde_json::from_slice(body) {
+        // As text, so that its strings need not be looked through for broken ones again.
+        let read = match std::str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        };
+        match read {
             Ok(Object(request)) => Ok(request),
             Err(error) => Err(explain(body, &error)),
         }

@@ -67,7 +67,7 @@ pub(super) fn write_out(messages: &mut Vec<Message<'_>>) {
                 out.push(Message::Assistant(with_calls(said)));
             }
             Message::Tool { content, .. } => {
-                let text = answer(&content);
+                let text = answer(&content.read());
                 // Outputs of calls that were made at once come at once.
                 match out.last_mut() {
                     Some(Message::User {
@@ -112,7 +112,7 @@ fn call(call: &ToolCall<'_>) -> String {
 fn answer(content: &Content<'_>) -> String {
     match content {
         Content::Text(text) => format!("<tool_response>\n{text}\n</tool_response>"),
-        // Tool messages are always text.
-        Content::Parts(_) => String::from("<tool_response>\n</tool_response>"),
+        // Tool messages are always text, and it was read.
+        Content::Parts(_) | Content::Quoted(_) => String::from("<tool_response>\n</tool_response>"),
     }
 }

@@ -95,6 +95,7 @@ impl Content<'_> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => write_string(out, text),
+            Self::Quoted(raw) => out.extend_from_slice(raw.get().as_bytes()),
             Self::Parts(parts) => list(out, parts, Part::write),
         }
     }
@@ -102,6 +103,7 @@ impl Content<'_> {
     fn size_hint(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
+            Self::Quoted(raw) => raw.get().len(),
             Self::Parts(parts) => parts.iter().map(Part::size_hint).sum(),
         }
     }

@@ -376,7 +376,7 @@ fn text_of(raw: &RawValue) -> Result<Text<'_>, String> {
 fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
     let text = raw.get();
     if text.starts_with('"') {
-        return Ok(OutputBody::Content(TextOr::Text(text_of(raw)?)));
+        return Ok(OutputBody::Quoted(raw));
     }
     if text.starts_with('[') {
         let parts = output_parts(text);

@@ -17,7 +17,7 @@ fn a_string_becomes_a_message() {
     assert_eq!(
         keep(r#""h\u00e9 \"you\"""#),
         [format!(
-            r#"{{"role":"user","content":[{{"type":"input_text","text":"hé \"you\""}}],"type":"message","id":"msg_{DIGITS}8000","status":"completed"}}"#
+            r#"{{"role":"user","type":"message","id":"msg_{DIGITS}8000","content":[{{"text":"hé \"you\"","type":"input_text"}}],"status":"completed"}}"#
         )]
     );
 }
@@ -34,7 +34,7 @@ fn items_get_what_readers_rely_on() {
             {"id":"msg_unknown"}]"#,
     );
     assert_eq!(kept.len(), 6, "{kept:?}");
-    assert!(kept[0].contains(r#""type":"output_text","text":"hi","annotations":[]"#));
+    assert!(kept[0].contains(r#""text":"hi","type":"output_text","annotations":[]"#));
     assert!(kept[1].contains(r#""detail":"auto""#) && kept[1].contains(r#""status":"completed""#));
     assert!(kept[2].contains(r#""id":"fc_own""#) && kept[2].contains(r#""status":"completed""#));
     assert!(kept[3].contains(&format!("\"fco_{DIGITS}8003\"")));

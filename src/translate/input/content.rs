@@ -58,6 +58,10 @@ impl<'a> Conversation<'a, '_> {
     /// whole conversation: the model is told in its place.
     pub(super) fn output(&mut self, body: OutputBody<'a>) -> (Cow<'a, str>, Vec<ChatPart<'a>>) {
         let parts = match body {
+            OutputBody::Quoted(raw) => {
+                let text = Text::of_raw(raw).unwrap_or_default();
+                return (text.into_cow(), Vec::new());
+            }
             OutputBody::Content(TextOr::Text(text)) => return (text.into_cow(), Vec::new()),
             OutputBody::Content(TextOr::List(parts)) => parts,
             OutputBody::Content(TextOr::One(part)) => vec![*part],

@@ -43,8 +43,10 @@ fn joined<'a>(first: Content<'a>, second: Content<'a>) -> Content<'a> {
 }
 
 fn parts(content: Content<'_>) -> Vec<Part<'_>> {
-    match content {
+    match content.read() {
         Content::Text(text) => vec![Part::Text { text }],
         Content::Parts(parts) => parts,
+        // It was read.
+        Content::Quoted(_) => Vec::new(),
     }
 }

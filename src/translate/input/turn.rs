@@ -106,19 +106,20 @@ impl<'a> Conversation<'a, '_> {
             let content = self.answer(n, &id, &mut pictures);
             self.messages.push(Message::Tool {
                 tool_call_id: id,
-                content: ChatContent::Text(content),
+                content,
             });
         }
         self.push_pictures(pictures);
     }
 
-    /// The text of the tool message for the call in item `n`.
-    fn answer(&mut self, n: usize, id: &str, pictures: &mut Vec<ChatPart<'a>>) -> Cow<'a, str> {
-        match self.outputs.remove(&n) {
+    /// What the tool message for the call in item `n` says.
+    fn answer(&mut self, n: usize, id: &str, pictures: &mut Vec<ChatPart<'a>>) -> ChatContent<'a> {
+        let text = match self.outputs.remove(&n) {
             None => {
                 self.notes.push(Note::CallUnanswered(id.to_owned()));
                 Cow::Borrowed(UNANSWERED)
             }
+            Some(OutputBody::Quoted(raw)) => return ChatContent::Quoted(raw),
             Some(OutputBody::Content(TextOr::Text(text))) => text.into_cow(),
             Some(body) => {
                 let (text, mut more) = self.output(body);
@@ -130,7 +131,8 @@ impl<'a> Conversation<'a, '_> {
                 }
                 text
             }
-        }
+        };
+        ChatContent::Text(text)
     }
 
     /// Under what name a turn's thinking goes back, if it does; `came` is how it came.

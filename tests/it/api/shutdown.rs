@@ -258,5 +258,5 @@ fn background_work_that_takes_too_long_fails_in_words() {
     );
     let failed = http::get(&path).json();
     assert_eq!(failed["status"], "failed", "{failed}");
-    assert_eq!(failed["error"]["code"], "server_error");
+    assert_eq!(failed["error"]["code"], "server_shutting_down");
 }
