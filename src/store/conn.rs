@@ -265,6 +265,11 @@ impl Conn {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
+    /// Whether this is SQLite, in a file or in memory.
+    pub(super) fn is_sqlite(&self) -> bool {
+        !matches!(&self.link, Some(Link::Postgres(_)))
+    }
+
     /// The statement in the dialect of this database.
     pub(super) fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
         match &self.link {
