@@ -246,6 +246,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             one.drain_timeout != other.drain_timeout,
         ),
         ("log", old.log != new.log),
+        ("store", !old.store.is_same(&new.store)),
         (
             "reasoning.seal_key_file",
             old.reasoning.seal_key_file != new.reasoning.seal_key_file,

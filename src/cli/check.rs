@@ -9,7 +9,7 @@ use clap::Args;
 use super::probe::{Report, probe};
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
 use crate::app::build_upstreams;
-use crate::config::{Config, KeySource, Pattern, Source, Target};
+use crate::config::{Config, KeySource, Pattern, Source, StorePlace, Target};
 use crate::upstream::{ModelInfo, Refusal, Upstream};
 
 /// The most models that are listed for one upstream.
@@ -115,7 +115,14 @@ fn print(
         Source::Flags => "the command line".to_owned(),
     };
     writeln!(out, "Configuration: {source}: right")?;
-    writeln!(out, "Listens on:    http://{}\n", config.server.listen)?;
+    writeln!(out, "Listens on:    http://{}", config.server.listen)?;
+    let place = match &config.store.place {
+        StorePlace::None => "nothing is kept".to_owned(),
+        StorePlace::Memory => "memory, until the program ends".to_owned(),
+        StorePlace::Sqlite(path) => path.display().to_string(),
+        StorePlace::Postgres(_) => "a Postgres database".to_owned(),
+    };
+    writeln!(out, "Stores in:     {place}\n")?;
     let mut rows = vec![["UPSTREAM", "URL", "PROFILE", "KEY", "MODELS"].map(str::to_owned)];
     for ((entry, upstream), answer) in config.upstreams.iter().zip(upstreams).zip(answers) {
         rows.push([

@@ -3,7 +3,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Proxy, Upstream};
+use super::{Proxy, Store, StorePlace, Upstream};
 
 impl Upstream {
     /// Whether nothing about it differs.
@@ -70,6 +70,42 @@ impl Upstream {
             && *extra_body == other.extra_body
             && *profile == other.profile
             && *dialect == other.dialect
+    }
+}
+
+impl Store {
+    /// Whether nothing differs, the address's password included.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            place,
+            chosen,
+            max_connections,
+            timeout,
+            retention,
+            max_bytes,
+            lease,
+            background_concurrency,
+        } = self;
+        place.is_same(&other.place)
+            && *chosen == other.chosen
+            && *max_connections == other.max_connections
+            && *timeout == other.timeout
+            && *retention == other.retention
+            && *max_bytes == other.max_bytes
+            && *lease == other.lease
+            && *background_concurrency == other.background_concurrency
+    }
+}
+
+impl StorePlace {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) | (Self::Memory, Self::Memory) => true,
+            (Self::Sqlite(one), Self::Sqlite(other)) => one == other,
+            (Self::Postgres(one), Self::Postgres(other)) => is_same_secret(Some(one), Some(other)),
+            (Self::None | Self::Memory | Self::Sqlite(_) | Self::Postgres(_), _) => false,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::attempt::{Journey, Plan};
 use super::caller::Caller;
@@ -183,12 +182,7 @@ impl Engine {
         let seal = self.seals.of(&order.caller.tenant);
         let keeping = match course.passes_all {
             true => None,
-            false => self.keeping(
-                &request,
-                CreateResponse::raw_input(body),
-                &course.history,
-                order,
-            ),
+            false => self.keeping(&request, body, &course.history, order),
         };
         let sums_up = order.purpose == Purpose::Summary || shape::asks_for_summary(&request);
         if sums_up && request.input.is_none() && !request.continues() {
@@ -267,7 +261,7 @@ impl Engine {
     fn keeping(
         &self,
         request: &CreateResponse<'_>,
-        raw_input: Option<&RawValue>,
+        body: &[u8],
         history: &History,
         order: &Order<'_>,
     ) -> Option<Keeping> {
@@ -282,7 +276,8 @@ impl Engine {
         if !uses_store && lane.is_none() {
             return None;
         }
-        let input: Vec<KeptItem> = match raw_input {
+        // Not before it is known that somebody wants it: most requests are long, and not stored.
+        let input: Vec<KeptItem> = match CreateResponse::raw_input(body) {
             Some(raw) => kept::keep_input(raw, order.id, |id| history.find(id)),
             None => Vec::new(),
         };
