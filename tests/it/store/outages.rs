@@ -146,7 +146,8 @@ async fn a_silent_server_holds_nobody_up() {
         .into_iter()
         .filter(|full| *full)
         .count();
-    assert_eq!(full, 12, "eight fit into the queue");
+    // Eight fit into the queue; the write before may hold its place a moment longer.
+    assert!((12..=13).contains(&full), "{full}");
     let took = began.elapsed();
     assert!(took < PATIENCE * 4, "{took:?}");
     silence.hush(false);
