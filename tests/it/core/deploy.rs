@@ -1,0 +1,143 @@
+//! What is under `deploy/` fits the program: its configurations load, and dashboard and alerts ask for
+//! metrics that there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use antiphon::app::check_dialect;
+use antiphon::config::{Config, ConfigError, Flags, load};
+
+use super::support::root;
+
+/// Where Secrets are mounted in a pod.
+const SECRETS: &str = "/run/secrets/antiphon";
+
+/// What the files use, but the program does not have yet. Each must be found missing, so that none
+/// stays here for longer than it is true.
+const NOT_YET: &[&str] = &[
+    "unknown key `auth`",
+    "unknown key `limits`",
+    "unknown key `metrics`",
+    "unknown key `shutdown_delay_ms` in [server]",
+    "unknown key `unix_mode` in [server]",
+    "`server.listen`: expected a string, found an array",
+];
+
+#[test]
+fn every_configuration_loads() {
+    let files = below("deploy", "toml");
+    assert!(files.len() >= 5, "{files:?}");
+    let mut missing = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a configuration");
+        match loaded(&text) {
+            Ok(config) => assert!(!config.upstreams.is_empty(), "{}", file.display()),
+            Err(error) => {
+                for problem in error.problems() {
+                    let known = NOT_YET.contains(&problem.message.as_str());
+                    assert!(known, "{}: {error}", file.display());
+                    missing.insert(problem.message.clone());
+                }
+            }
+        }
+    }
+    for message in NOT_YET {
+        assert!(missing.contains(*message), "it is there now: {message}");
+    }
+}
+
+/// The configuration in a pod: with the files of its Secrets, and the variables that refer to others.
+fn loaded(text: &str) -> Result<Config, ConfigError> {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let keys = "[[keys]]\nname = \"a\"\nhash = \"sha256:";
+    fs::write(
+        home.path().join("keys.toml"),
+        format!("{keys}{}\"\n", "ab".repeat(32)),
+    )
+    .expect("it is written");
+    fs::write(home.path().join("seal.key"), "A".repeat(43)).expect("it is written");
+    let file = home.path().join("proxy.toml");
+    let text = text.replace(SECRETS, &home.path().to_string_lossy());
+    fs::write(&file, text).expect("it is written");
+    let flags = Flags {
+        config: Some(file),
+        ..Flags::default()
+    };
+    let env = [("DATABASE_URL", "postgres://antiphon@postgres/antiphon")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    load(&flags, env, check_dialect)
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let known = known();
+    let dashboard = root().join("deploy/grafana/dashboard.json");
+    let mut used = BTreeSet::new();
+    for file in std::iter::once(dashboard).chain(below("deploy", "yaml")) {
+        let text = fs::read_to_string(&file).expect("a file");
+        for name in metrics_in(&text) {
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end))
+                .filter(|base| known.get(*base).is_some_and(|kind| kind == "histogram"))
+                .unwrap_or(&name);
+            assert!(
+                known.contains_key(base),
+                "{} asks for {name}",
+                file.display()
+            );
+            used.insert(base.to_owned());
+        }
+    }
+    // What nobody looks at need not be counted.
+    let unused: Vec<_> = known.keys().filter(|name| !used.contains(*name)).collect();
+    assert!(unused.is_empty(), "nothing shows {unused:?}");
+}
+
+/// The metrics that there are, with what they are: `counter`, `gauge`, `histogram`.
+fn known() -> BTreeMap<String, String> {
+    let list = include_str!("../../deploy/metrics.tsv");
+    let rows = list.lines().map(|line| {
+        let mut columns = line.split('\t').map(str::to_owned);
+        (
+            columns.next().expect("a name"),
+            columns.next().expect("a kind"),
+        )
+    });
+    rows.collect()
+}
+
+/// The names of metrics in a text. Rules that record (`antiphon:…`) and files are none.
+fn metrics_in(text: &str) -> Vec<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':' || c == '-';
+    let words = text.split(|c| !word(c));
+    let words = words.filter(|word| {
+        let of_the_process = ["resident", "cpu", "open", "max", "start"];
+        let process = word.strip_prefix("process_").is_some_and(|rest| {
+            of_the_process
+                .iter()
+                .any(|first| rest.starts_with(&format!("{first}_")))
+        });
+        process || word.starts_with("antiphon_")
+    });
+    words.map(str::to_owned).collect()
+}
+
+/// The files in a folder, and in those below it, whose names end so.
+fn below(folder: &str, end: &str) -> Vec<PathBuf> {
+    fn look(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                look(&path, end, found);
+            } else if path.extension().is_some_and(|extension| extension == end) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(&root().join(folder), end, &mut found);
+    found.sort();
+    found
+}
