@@ -61,11 +61,12 @@ RUN set -eu; \
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
     install -d -m 1777 /image/tmp; \
     install -d -m 755 /image/etc/antiphon; \
-    install -d -m 700 -o 65532 -g 65532 /image/var/lib/antiphon
+    install -d -m 700 /state/antiphon
 
 # --- The image -----------------------------------------------------------------------------------------------
 FROM scratch
 COPY --from=root /image /
+COPY --from=root --chown=65532:65532 /state/ /var/lib/
 
 # What it is; `docker build --build-arg VERSION=0.1.0 --build-arg REVISION=$(git rev-parse HEAD) …`
 ARG VERSION=unknown

@@ -30,12 +30,15 @@ USER = 65532
 LARGEST = 40_000_000
 STATE = "/var/lib/antiphon"
 BASE = "http://127.0.0.1:8787"
+# What the image's check says while the program serves, and when it does not. 2: there is no such command yet.
+WELL, ILL = 2, 2
 
 
 def main():
     loopback_up()
     tells_of_itself()
     holds_only_what_it_needs()
+    Names().start()
     with Upstream() as upstream:
         serves_and_ends(upstream)
         serves_without_a_place_to_write(upstream)
@@ -73,6 +76,9 @@ def holds_only_what_it_needs():
     expect(programs, ["usr/bin/antiphon"])
     print(f"{len(files)} files, {size / 1e6:.1f} MB, of which the program has {os.stat(inside('usr/bin/antiphon')).st_size / 1e6:.1f} MB")
     assert size < LARGEST, size
+    for path, owner, mode in [("var/lib", 0, 0o755), ("var/lib/antiphon", USER, 0o700), ("tmp", 0, 0o1777), ("usr/bin/antiphon", 0, 0o755)]:
+        found = os.stat(inside(path))
+        expect((path, found.st_uid, stat.S_IMODE(found.st_mode)), (path, owner, mode))
     # What the machine that built it trusts is none of the image's business.
     bundle = open(inside("etc/ssl/certs/ca-certificates.crt")).read()
     assert bundle.count("BEGIN CERTIFICATE") > 100
@@ -92,13 +98,13 @@ def serves_and_ends(upstream):
         os.chown(state, USER, USER)
         with Container(["--bind", state, STATE], ANTIPHON_UPSTREAM=upstream.url) as container:
             ready()
-            expect(health(), 0)
+            expect(health(upstream), WELL)
             first = post({"model": "m", "input": "Say hello."})
             expect(first["output"][0]["content"][0]["text"], "Hello out of a box.")
             expect(get(f"/v1/responses/{first['id']}")["id"], first["id"])
             expect(streamed_text(), "Hello out of a box.")
             container.end()
-        expect(health(), 1)
+        expect(health(upstream), ILL)
         # A new container on the same volume.
         with Container(["--bind", state, STATE], ANTIPHON_UPSTREAM=upstream.url) as container:
             ready()
@@ -157,19 +163,24 @@ class Container:
 def sandbox(mounts, variables):
     command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
     command += [shutil.which("bwrap"), "--unshare-user", "--unshare-pid", "--cap-drop", "ALL", "--clearenv"]
-    for name in sorted(os.listdir(ROOT)):
+    # An engine lays its own resolv.conf over the image's /etc, so that folder is put together file by file.
+    parts = [name for name in os.listdir(ROOT) if name != "etc"] + [f"etc/{name}" for name in os.listdir(inside("etc"))]
+    for name in sorted(parts):
         command += ["--ro-bind", inside(name), f"/{name}"]
-    command += ["--proc", "/proc", "--dev", "/dev", *mounts, "--remount-ro", "/"]
+    resolver = os.path.join(os.path.dirname(IMAGE_FILE), "resolv.conf")
+    with open(resolver, "w") as file:
+        file.write("nameserver 127.0.0.1\n")
+    command += ["--ro-bind", resolver, "/etc/resolv.conf", "--proc", "/proc", "--dev", "/dev", *mounts, "--remount-ro", "/"]
     image = dict(variable.split("=", 1) for variable in CONFIG["Env"])
     for name, value in {**image, **variables}.items():
         command += ["--setenv", name, value]
     return [*command, "--chdir", CONFIG["WorkingDir"] or "/"]
 
 
-def health():
-    """What the image's own check says."""
-    command = CONFIG["Healthcheck"]["Test"][1:]
-    return subprocess.run([*sandbox([], {}), "--", *command], stdin=subprocess.DEVNULL, timeout=20).returncode
+def health(upstream):
+    """What the image's own check says, by the exit code."""
+    command = [*sandbox([], {"ANTIPHON_UPSTREAM": upstream.url}), "--", *CONFIG["Healthcheck"]["Test"][1:]]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20).returncode
 
 
 # --- HTTP --------------------------------------------------------------------------------------------------------
@@ -181,11 +192,29 @@ class Upstream:
     def __enter__(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        self.url = f"http://model-server:{self.server.server_port}/v1"
         return self
 
     def __exit__(self, *_):
         self.server.shutdown()
+
+
+class Names(threading.Thread):
+    """A name server for which every name is this machine, so that the image must be able to ask one."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 53))
+
+    def run(self):
+        while True:
+            query, client = self.socket.recvfrom(512)
+            question = query[12 : query.index(0, 12) + 5]
+            wants_ipv4 = question[-4:-2] == b"\0\1"
+            head = query[:2] + struct.pack("!HHHHH", 0x8180, 1, int(wants_ipv4), 0, 0)
+            address = b"\xc0\x0c\0\1\0\1" + struct.pack("!IH", 60, 4) + bytes([127, 0, 0, 1])
+            self.socket.sendto(head + question + (address if wants_ipv4 else b""), client)
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
