@@ -18,6 +18,7 @@ use crate::profile;
 use crate::seal::{SealError, SealingKey};
 use crate::server::{self, AcceptSettings, AppState, Live};
 use crate::store::StoreError;
+use crate::telemetry::Metrics;
 use crate::upstream;
 use build::{build_engine, sealing_key};
 pub use build::{build_upstreams, check_dialect};
@@ -75,10 +76,16 @@ pub struct App {
 /// Puts another configuration in the place of the one that is served.
 pub struct Reloader {
     state: AppState,
-    key: Arc<SealingKey>,
-    kept: Kept,
+    lasting: Lasting,
     /// What is served now.
     config: Mutex<Config>,
+}
+
+/// What stays the same however often the configuration changes.
+struct Lasting {
+    key: Arc<SealingKey>,
+    kept: Kept,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -87,9 +94,13 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let key = Arc::new(sealing_key(config)?);
-        let kept = Kept::new(open_store(&config.store).await?);
-        let engine = build_engine(config, Arc::clone(&key), kept.clone(), None)?;
+        let metrics = Arc::<Metrics>::default();
+        let lasting = Lasting {
+            key: Arc::new(sealing_key(config)?),
+            kept: Kept::new(open_store(&config.store, Arc::clone(&metrics)).await?),
+            metrics,
+        };
+        let engine = build_engine(config, &lasting, None)?;
         let server = &config.server;
         let listen = |error| StartError::Listen {
             address: server.listen,
@@ -97,11 +108,14 @@ impl App {
         };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(live(config, engine), server.max_connections);
+        let state = AppState::new(
+            live(config, engine),
+            server.max_connections,
+            Arc::clone(&lasting.metrics),
+        );
         let reloader = Arc::new(Reloader {
             state: state.clone(),
-            key,
-            kept,
+            lasting,
             config: Mutex::new(config.clone()),
         });
         let accept = AcceptSettings {
@@ -170,25 +184,22 @@ impl Reloader {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!(%error, "the configuration is wrong: the old one stays");
+                self.lasting.metrics.reloaded(Some(false));
                 return;
             }
         };
         let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if format!("{:?}", *old) == format!("{new:?}") && has_same_upstreams(&old, &new) {
             tracing::debug!("nothing has changed in the configuration");
+            self.lasting.metrics.reloaded(None);
             return;
         }
         let before = self.state.live();
-        let engine = build_engine(
-            &new,
-            Arc::clone(&self.key),
-            self.kept.clone(),
-            Some((&old, &before.engine)),
-        );
-        let engine = match engine {
+        let engine = match build_engine(&new, &self.lasting, Some((&old, &before.engine))) {
             Ok(engine) => engine,
             Err(error) => {
                 tracing::error!(%error, "the configuration cannot be applied: the old one stays");
+                self.lasting.metrics.reloaded(Some(false));
                 return;
             }
         };
@@ -209,6 +220,7 @@ impl Reloader {
             "the configuration was reloaded"
         );
         self.state.replace(live(&new, engine));
+        self.lasting.metrics.reloaded(Some(true));
         *old = new;
     }
 }

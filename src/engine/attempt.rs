@@ -250,6 +250,9 @@ impl Journey {
                         return Some(Ok(Arrived::Passed(Box::new(passed))));
                     }
                     Err(refusal) => {
+                        let settings = leg.stop.upstream.settings();
+                        let kind = refusal.kind.to_string();
+                        settings.metrics.upstream_error(&settings.name, &kind);
                         trial.failed(&refusal);
                         if self.plan.stops.len() == 1 && self.may_go_on(&refusal) {
                             self.pause().await;
@@ -286,7 +289,8 @@ impl Journey {
         if !refusal.fault.moves_on() {
             return false;
         }
-        let failed = self.leg.stop.upstream.settings().name.clone();
+        let failed = Arc::clone(&self.leg.stop.upstream);
+        let failed = failed.settings();
         if !refusal.passing
             && refusal.fault != Fault::Busy
             && let Some(spent) = self.spent.get_mut(self.current)
@@ -324,9 +328,10 @@ impl Journey {
             match self.recipe.again(body, stop) {
                 Ok(leg) => {
                     self.asking = None;
+                    failed.metrics.upstream_fallback(&failed.name);
                     tracing::warn!(
                         response.id = %self.recipe.id,
-                        upstream = %failed,
+                        upstream = %failed.name,
                         next = %leg.stop.upstream.settings().name,
                         status = refusal.status,
                         wait_ms = millis(waited),

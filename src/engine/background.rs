@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::account::Account;
 use super::caller::Caller;
 use super::frames::{self, Frames};
 use super::keep::{Keeping, Kept, unavailable};
@@ -82,7 +83,7 @@ impl Held {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 }
@@ -448,22 +449,40 @@ impl Work {
                 Purpose::Background,
             )
         };
-        let prepared = self.engine.prepare(&request, &order).await;
-        let prepared = prepared.map_err(late)?;
-        let prepared = self.engine.fit(prepared, &request, &mut order).await;
-        let prepared = prepared.map_err(late)?;
-        let asked = self.engine.ask(prepared, request, order).await;
-        let Asked::Answer(mut prepared, arrival) = asked.map_err(late)? else {
-            return Err(only_translated("Background work").error);
-        };
-        let Some(keeping) = prepared.keeping.take() else {
-            return Err(ErrorObject::server("background work needs a store"));
-        };
-        let run = self.engine.run(*prepared, arrival, frames);
+        let mut account = Some(Account::open(&self.engine, order.id, &caller));
+        let begun = self.begin(request, &mut order, &mut account, frames).await;
+        if let (Err(refusal), Some(account)) = (&begun, account) {
+            account.refused(refusal);
+        }
+        let (keeping, run) = begun.map_err(late)?;
         match self.read(run, frames).await {
             Some(outcome) => Ok(Some((keeping, outcome))),
             None => Ok(None),
         }
+    }
+
+    async fn begin(
+        &self,
+        request: Bytes,
+        order: &mut Order<'_>,
+        account: &mut Option<Account>,
+        frames: &mut Frames,
+    ) -> Result<(Keeping, Run), Refusal> {
+        let prepared = self.engine.prepare(&request, order).await?;
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
+        let prepared = self.engine.fit(prepared, &request, order).await?;
+        let asked = self.engine.ask(prepared, request, order.clone()).await?;
+        let Asked::Answer(mut prepared, arrival) = asked else {
+            return Err(only_translated("Background work"));
+        };
+        let Some(keeping) = prepared.keeping.take() else {
+            let error = ErrorObject::server("background work needs a store");
+            return Err(Refusal::new(500, error));
+        };
+        let run = self.engine.run(*prepared, arrival, frames, account.take());
+        Ok((keeping, run))
     }
 
     /// Reads the answer, and stores its events as they come.

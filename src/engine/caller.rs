@@ -12,6 +12,8 @@ use crate::store::Turn;
 pub struct Caller {
     /// Whose responses these are: nobody else sees them. Empty for those who give no key.
     pub tenant: String,
+    /// Its name in metrics; `None` for those for whom no key is configured.
+    pub label: Option<Arc<str>>,
     /// The profile that it picks.
     pub profile: Option<String>,
     /// The client's own key, in the headers that it came in.

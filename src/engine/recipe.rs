@@ -156,9 +156,13 @@ impl Recipe {
     }
 
     fn log(&self, upstream: &Upstream, notes: &[Note]) {
-        let upstream = &upstream.settings().name;
+        let settings = upstream.settings();
         for note in notes {
-            self.told.log(&format!("resp_{}", self.id), upstream, note);
+            if let Note::ToolLeftOut(kind) = note {
+                settings.metrics.dropped_tool(&settings.name, kind);
+            }
+            self.told
+                .log(&format!("resp_{}", self.id), &settings.name, note);
         }
     }
 

@@ -47,6 +47,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
     }
     Ok(Caller {
         tenant: tenant.unwrap_or_default(),
+        label: None,
         profile: profile(headers)?,
         keys,
         lane: None,

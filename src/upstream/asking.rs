@@ -122,14 +122,18 @@ impl Asking {
             Ok(answer) => return Some(Ok(answer)),
             Err(refusal) => refusal,
         };
+        let settings = self.upstream.settings();
+        let kind = refusal.kind.to_string();
+        settings.metrics.upstream_error(&settings.name, &kind);
         if self.hasty && refusal.status != 429 {
             return Some(Err(refusal));
         }
         let Some(wait) = self.retries.next(&refusal) else {
             return Some(Err(refusal));
         };
+        settings.metrics.upstream_retry(&settings.name);
         tracing::warn!(
-            upstream = %self.upstream.settings().name,
+            upstream = %settings.name,
             status = refusal.status,
             wait_ms = millis(wait),
             error = %refusal.error.message,

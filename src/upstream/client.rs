@@ -27,6 +27,7 @@ use super::way::{Tls, Way};
 use crate::json::Edits;
 use crate::profile::KeyHeader;
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
 use crate::translate::Limits;
 
 /// The header in which Azure and some gateways want the key.
@@ -82,6 +83,8 @@ pub struct Settings {
     pub edits: Edits,
     /// Its dialect.
     pub dialect: DialectSettings,
+    /// Where its failures are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which API an upstream has.
@@ -211,6 +214,12 @@ impl Upstream {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.gate.in_flight()
+    }
+
+    /// Requests that wait in line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting()
     }
 
     /// Whether the next request would have to wait in line.

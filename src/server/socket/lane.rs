@@ -55,7 +55,7 @@ impl Worker {
             // Over a socket all is streamed.
             Ok(Reply::Whole(_)) => true,
             Err(refusal) => {
-                self.refuse(&id, &refusal).await?;
+                self.refuse(&refusal).await?;
                 false
             }
         };
@@ -91,14 +91,7 @@ impl Worker {
         Some(went_well)
     }
 
-    async fn refuse(&self, id: &str, refusal: &Refusal) -> Option<()> {
-        tracing::warn!(
-            response.id = %format_args!("resp_{id}"),
-            status = refusal.status,
-            error.code = refusal.error.code.as_deref(),
-            error = %refusal.error.message,
-            "request refused"
-        );
+    async fn refuse(&self, refusal: &Refusal) -> Option<()> {
         let event = message::refusal(refusal, self.name.as_deref());
         self.outbox.send(event).await.ok()
     }

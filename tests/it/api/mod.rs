@@ -14,6 +14,7 @@ mod faults;
 mod heal;
 mod items;
 mod log;
+mod metrics;
 mod misc;
 mod models;
 mod pace;
