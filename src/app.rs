@@ -18,7 +18,7 @@ use crate::profile;
 use crate::seal::{SealError, SealingKey};
 use crate::server::{self, AcceptSettings, AppState, Live};
 use crate::store::StoreError;
-use crate::telemetry::Metrics;
+use crate::telemetry::{ExportError, ExportSettings, Exporter, Metrics};
 use crate::upstream;
 use build::{build_engine, sealing_key};
 pub use build::{build_upstreams, check_dialect};
@@ -58,6 +58,9 @@ pub enum StartError {
     /// There is no key to seal with.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] ExportError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,6 +70,10 @@ pub enum StartError {
 pub struct App {
     listener: TcpListener,
     address: SocketAddr,
+    /// For operators alone.
+    operators: Option<TcpListener>,
+    /// Whether clients' address has the numbers.
+    with_metrics: bool,
     state: AppState,
     accept: AcceptSettings,
     background: BackgroundSettings,
@@ -88,6 +95,23 @@ struct Lasting {
     metrics: Arc<Metrics>,
 }
 
+/// Begins to send traces, if the configuration names a collector; there must be a runtime.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn send_traces(config: &Config) -> Result<Option<Exporter>, StartError> {
+    let Some(endpoint) = &config.tracing.endpoint else {
+        return Ok(None);
+    };
+    let tls = upstream::Tls::default().config()?;
+    let settings = ExportSettings {
+        endpoint: endpoint.clone(),
+        sample_ratio: config.tracing.sample_ratio,
+        timeout: config.tracing.timeout,
+    };
+    Ok(Some(Exporter::start(&settings, tls)?))
+}
+
 impl App {
     /// Builds everything and takes the address. Upstreams are not asked anything: they may be down.
     ///
@@ -102,12 +126,13 @@ impl App {
         };
         let engine = build_engine(config, &lasting, None)?;
         let server = &config.server;
-        let listen = |error| StartError::Listen {
-            address: server.listen,
-            error,
-        };
-        let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = bind(server.listen).await?;
+        let (metrics, mut operators) = (&config.metrics, None);
+        if let (true, Some(own)) = (metrics.enabled, metrics.listen) {
+            let (listener, address) = bind(own).await?;
+            tracing::info!("metrics at http://{address}/metrics");
+            operators = Some(listener);
+        }
         let state = AppState::new(
             live(config, engine),
             server.max_connections,
@@ -131,6 +156,8 @@ impl App {
         Ok(Self {
             listener,
             address,
+            operators,
+            with_metrics: metrics.enabled && metrics.listen.is_none(),
             state,
             accept,
             background,
@@ -162,7 +189,13 @@ impl App {
             draining.cancel();
         };
         let state = self.state.clone();
-        let router = server::router(self.state);
+        // Operators see the end too.
+        let observed = self.operators.map(|listener| {
+            let router = server::operators(state.clone());
+            let forever = std::future::pending();
+            tokio::spawn(server::serve(listener, router, self.accept, forever))
+        });
+        let router = server::router(self.state, self.with_metrics);
         let drain = self.accept.drain_timeout;
         let mut all_ended = server::serve(self.listener, router, self.accept, stop).await;
         let sockets = tokio::time::timeout(drain, state.sockets_closed());
@@ -172,8 +205,19 @@ impl App {
             let _ = working.await;
         }
         state.live().engine.close().await;
+        if let Some(observed) = observed {
+            observed.abort();
+        }
         all_ended
     }
+}
+
+/// Takes an address.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = |error| StartError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let taken = listener.local_addr().map_err(listen)?;
+    Ok((listener, taken))
 }
 
 impl Reloader {
@@ -257,7 +301,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "server.drain_timeout_ms",
             one.drain_timeout != other.drain_timeout,
         ),
-        ("log", old.log != new.log),
+        ("log.level", old.log.level != new.log.level),
+        ("log.format", old.log.format != new.log.format),
+        ("metrics", old.metrics != new.metrics),
+        ("tracing", old.tracing != new.tracing),
         ("store", !old.store.is_same(&new.store)),
         (
             "reasoning.seal_key_file",

@@ -82,6 +82,7 @@ pub(super) fn build_engine(
         keepalive_interval: config.server.keepalive_interval,
         done_sentinel: config.server.done_sentinel,
         max_history_bytes: config.server.max_body_bytes,
+        log_content: config.log.content,
     };
     let upstreams = rebuild_upstreams(config, &lasting.metrics, before)?;
     Ok(Engine::new(

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tracing::Span;
 
-use super::Engine;
 use super::caller::Caller;
 use super::prepare::Prepared;
-use crate::responses::Usage;
+use super::{Engine, content};
+use crate::responses::response::IncompleteReason;
+use crate::responses::{OutputItem, Usage};
+use crate::telemetry::trace::Call;
 use crate::telemetry::{Ended, Metrics, Series, Tally, Tokens, UnderWay};
 use crate::time::Instant;
 use crate::translate::{Ending, Outcome};
@@ -38,6 +40,10 @@ pub(super) struct Account {
     last: Instant,
     gaps: Tally,
     series: Option<Arc<Series>>,
+    /// The call that is being answered, for traces.
+    call: Option<Call>,
+    /// Whether the log has the answer itself too.
+    log_content: bool,
     /// The request's: others than its own task may read a stream.
     span: Span,
     over: bool,
@@ -70,6 +76,8 @@ impl Account {
             last: now,
             gaps: Tally::default(),
             series: None,
+            call: None,
+            log_content: engine.settings.log_content,
             span: Span::current(),
             over: false,
         }
@@ -80,13 +88,14 @@ impl Account {
         self.model.clone_from(&prepared.context.head.model);
         self.stream = prepared.stream && !prepared.background;
         self.background = prepared.background;
-        self.is_answered_by(&prepared.upstream);
+        self.is_answered_by(&prepared.upstream, None);
     }
 
-    /// Another upstream than was thought answers.
-    pub(super) fn is_answered_by(&mut self, upstream: &Arc<Upstream>) {
+    /// An upstream answers, perhaps another one than was thought.
+    pub(super) fn is_answered_by(&mut self, upstream: &Arc<Upstream>, call: Option<Call>) {
         self.upstream = Some(Arc::clone(upstream));
         self.series = None;
+        self.call = call;
     }
 
     /// The request's span.
@@ -116,9 +125,12 @@ impl Account {
     }
 
     /// The upstream failed.
-    pub(super) fn upstream_failed(&self, refusal: &Refusal) {
-        self.metrics
-            .upstream_error(self.upstream_name(), &refusal.kind.to_string());
+    pub(super) fn upstream_failed(&mut self, refusal: &Refusal) {
+        let kind = refusal.kind.to_string();
+        self.metrics.upstream_error(self.upstream_name(), &kind);
+        if let Some(call) = self.call.take() {
+            call.failed(kind, &refusal.error.message);
+        }
     }
 
     /// Somebody else goes on with it, and tells of its end.
@@ -146,6 +158,12 @@ impl Account {
     /// It has come to its end.
     pub(super) fn ended(mut self, outcome: &Outcome, estimated: bool) {
         self.over = true;
+        if self.log_content {
+            let mut answer = Vec::new();
+            outcome.response().write(&mut answer);
+            let _in_request = self.span.enter();
+            content::log("answer", &self.id, &answer);
+        }
         self.tell_healed(outcome);
         let usage = outcome.usage.unwrap_or_default();
         let status = outcome.response().state.status();
@@ -183,6 +201,9 @@ impl Account {
             Ending::Incomplete(_) => Ended::Incomplete,
             Ending::Failed(_) => Ended::Failed,
         };
+        if let Some(call) = self.call.take() {
+            call.ended(&self.id, finish(outcome), tokens(&usage), self.first);
+        }
         self.count(how, tokens(&usage), how != Ended::Failed);
     }
 
@@ -222,6 +243,15 @@ impl Account {
             (None, Some("cancelled")) => Ended::Cancelled,
             (None, _) => Ended::Completed,
         };
+        if let Some(call) = self.call.take() {
+            let id = passed.id.unwrap_or(&self.id);
+            let finish = match how {
+                Ended::Completed => "stop",
+                Ended::Incomplete => "length",
+                _ => "error",
+            };
+            call.ended(id, finish, passed.tokens, self.first);
+        }
         self.count(how, passed.tokens, true);
     }
 
@@ -318,6 +348,17 @@ impl Drop for Account {
 /// A word that the log has only if there is one.
 fn told(word: &str) -> Option<&str> {
     Some(word).filter(|word| !word.is_empty())
+}
+
+/// Why the model stopped, in the words of a chat.
+fn finish(outcome: &Outcome) -> &'static str {
+    match &outcome.ending {
+        Ending::Completed(_) if outcome.output.iter().any(OutputItem::is_call) => "tool_calls",
+        Ending::Completed(_) => "stop",
+        Ending::Incomplete(IncompleteReason::ContentFilter) => "content_filter",
+        Ending::Incomplete(IncompleteReason::MaxOutputTokens) => "length",
+        Ending::Failed(_) => "error",
+    }
 }
 
 fn tokens(usage: &Usage) -> Tokens {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::account::Account;
 use super::caller::Caller;
@@ -22,6 +23,7 @@ use super::{Asked, Engine, Reply};
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
+use crate::telemetry::trace::{self, TraceContext};
 use crate::time::Instant;
 use crate::translate::Outcome;
 use crate::upstream::Refusal;
@@ -249,14 +251,19 @@ impl Worker {
             stop,
             ending: self.ending.clone(),
         };
-        self.tasks.spawn(async move {
+        let trace = trace::of_work("background response", &TraceContext::default());
+        let trace_id = trace::trace_id(&trace);
+        let id = format!("req_{}", kept::digits_of(&work.record.id));
+        let span = tracing::error_span!(parent: trace.id(), "background", %id, trace_id);
+        let work = async move {
             // However the work ends: what is held on to is never lost, and never ends.
             let _hold = Hold {
                 held: Arc::clone(&work.engine.kept.held),
                 id: work.record.id.clone(),
             };
             work.run(job.request).await;
-        });
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     /// Renews leases, and ends what is held by nobody any more.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderMap;
 
 use crate::store::Turn;
+use crate::telemetry::trace::TraceContext;
 
 /// Who asks.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,8 @@ pub struct Caller {
     pub profile: Option<String>,
     /// The client's own key, in the headers that it came in.
     pub keys: HeaderMap,
+    /// The trace that it brings.
+    pub trace: TraceContext,
     /// The lane of a connection that remembers its latest response, stored or not.
     pub lane: Option<Lane>,
 }

@@ -15,6 +15,7 @@ mod caller;
 mod catalog;
 mod check;
 mod compact;
+mod content;
 mod conversations;
 mod count;
 mod follow;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub done_sentinel: bool,
     /// The most bytes of what a request continues.
     pub max_history_bytes: usize,
+    /// Whether requests and answers are logged too, as people and models wrote them.
+    pub log_content: bool,
 }
 
 /// Answers requests for responses.

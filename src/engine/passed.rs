@@ -21,6 +21,7 @@ use crate::json::Text;
 use crate::responses::ErrorObject;
 use crate::sse;
 use crate::telemetry::Tokens;
+use crate::telemetry::trace::Call;
 use crate::time::Instant;
 use crate::upstream::{Answer, Refusal, Trial, Upstream};
 
@@ -36,6 +37,8 @@ pub struct Passed {
     stream: bool,
     trial: Option<Trial>,
     account: Option<Account>,
+    /// For traces, until the account has it.
+    call: Option<Call>,
     silence: Pin<Box<Sleep>>,
     /// The request's id here.
     id: String,
@@ -67,6 +70,7 @@ impl Passed {
             stream: leg.question.stream,
             trial: None,
             account: None,
+            call: None,
             silence: Box::pin(tokio::time::sleep(idle)),
             id,
             model: leg.stop.model.clone(),
@@ -89,16 +93,17 @@ impl Passed {
         Ok(this)
     }
 
-    pub(super) fn on_trial(&mut self, mut trial: Trial) {
+    pub(super) fn on_trial(&mut self, mut trial: Trial, call: Option<Call>) {
         trial.answers();
         self.trial = Some(trial);
+        self.call = call;
     }
 
     /// Who tells of its end.
     pub(super) fn is_accounted_by(&mut self, account: Option<Account>) {
         self.account = account;
         if let Some(account) = &mut self.account {
-            account.is_answered_by(&self.upstream);
+            account.is_answered_by(&self.upstream, self.call.take());
         }
     }
 
@@ -179,8 +184,8 @@ impl Passed {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        let account = self.account.take();
-        if let (Some(refusal), Some(account)) = (failure, &account) {
+        let mut account = self.account.take();
+        if let (Some(refusal), Some(account)) = (failure, &mut account) {
             account.upstream_failed(refusal);
         }
         if let Some(account) = account {

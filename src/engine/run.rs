@@ -149,6 +149,7 @@ impl Run {
             trial,
             chat,
             validator,
+            call,
         } = arrival;
         let is_repair = self
             .check
@@ -173,7 +174,7 @@ impl Run {
             pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
         }
         if let Some(account) = &mut self.account {
-            account.is_answered_by(&upstream);
+            account.is_answered_by(&upstream, call);
             account.unheard();
         }
         self.settings.upstream = upstream;
@@ -510,8 +511,8 @@ impl Run {
     }
 
     /// Counts a failure of the upstream.
-    fn blame(&self, refusal: &Refusal) {
-        if let Some(account) = &self.account {
+    fn blame(&mut self, refusal: &Refusal) {
+        if let Some(account) = &mut self.account {
             account.upstream_failed(refusal);
         }
     }

@@ -33,6 +33,7 @@ use crate::engine::Engine;
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::telemetry::Metrics;
+use crate::telemetry::trace::{self, TraceContext};
 use crate::upstream::Refusal;
 use error::Failure;
 use socket::Sockets;
@@ -87,9 +88,19 @@ impl AppState {
     }
 }
 
-/// All routes. The API's are there with and without `/v1`, as clients differ in what they take for
+/// What operators ask, and nobody else: for an address of its own.
+pub fn operators(state: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(routes::metrics::scrape))
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .fallback(no_such_path)
+        .with_state(state)
+}
+
+/// All routes, with `/metrics` among them if it has no other place. The API's are there with and without `/v1`, as clients differ in what they take for
 /// the base URL.
-pub fn router(state: AppState) -> Router {
+pub fn router(state: AppState, with_metrics: bool) -> Router {
     let api = Router::new()
         .route(
             "/responses",
@@ -126,12 +137,16 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));
+    let metrics = match with_metrics {
+        true => Router::new().route("/metrics", get(routes::metrics::scrape)),
+        false => Router::new(),
+    };
     Router::new()
+        .merge(metrics)
         .merge(api.clone())
         .nest("/v1", api)
         .route("/healthz", get(routes::health::live))
         .route("/readyz", get(routes::health::ready))
-        .route("/metrics", get(routes::metrics::scrape))
         .route("/", get(routes::health::root))
         // What Codex asks an Ollama before it trusts it (`--oss`).
         .route("/api/version", get(routes::ollama::version))
@@ -161,16 +176,20 @@ async fn tell(
         _ => format!("req_{}", new_id()),
     };
     let method = word_of(request.method());
+    // Paths that lead nowhere are as many as clients make up.
+    let route = path.as_ref().map_or("unknown", MatchedPath::as_str);
+    let brought = TraceContext::of(request.headers());
+    let trace = trace::of_request(method, route, request.uri().path(), &brought);
     // A span of the highest level, or else a log of warnings only would be without ids.
-    let span = tracing::error_span!("request", id = %id);
+    let trace_id = trace::trace_id(&trace);
+    let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);
     }
-    // Paths that lead nowhere are as many as clients make up.
-    let route = path.as_ref().map_or("unknown", MatchedPath::as_str);
-    let route = route.strip_prefix("/v1").unwrap_or(route);
     let status = response.status().as_u16();
+    trace::answered(&trace, status);
+    let route = route.strip_prefix("/v1").unwrap_or(route);
     state.metrics.request(route, method, status);
     response
 }

@@ -1,4 +1,4 @@
-//! What operators can see of the program from outside: numbers at `/metrics`.
+//! What operators can see of the program from outside: numbers at `/metrics`, and traces.
 //!
 //! [`Metrics`] is made once and handed down; it outlives every reload of the configuration. Rooms count
 //! what happens in them, and nothing is asked of them while Prometheus reads, but for what is true at
@@ -6,6 +6,7 @@
 //!
 //! Labels are bounded: see [`Metrics::series`].
 
+mod export;
 mod histogram;
 mod metrics;
 mod names;
@@ -14,7 +15,9 @@ mod process;
 mod series;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
+pub use export::{ExportError, ExportSettings, Exporter};
 pub use histogram::Tally;
 pub use metrics::{Metrics, StoreWork, UnderWay};
 pub use now::{ModelNow, Now, UpstreamNow};

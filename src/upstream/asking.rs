@@ -13,6 +13,7 @@ use super::client::Upstream;
 use super::gate::{Permit, Shut};
 use super::refusal::Refusal;
 use super::retry::Retries;
+use crate::telemetry::trace::TraceContext;
 
 type Try = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 type Entry = Pin<Box<dyn Future<Output = Result<Permit, Shut>> + Send>>;
@@ -28,6 +29,8 @@ pub struct Question {
     pub stream: bool,
     /// The client's own key, for upstreams that get it.
     pub caller: HeaderMap,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
 }
 
 /// A question to an upstream that is not answered yet.

@@ -255,6 +255,7 @@ impl Upstream {
             false => "application/json",
         };
         let mut headers = self.headers.clone();
+        question.trace.write(&mut headers);
         headers.extend(self.of_caller(&question.caller));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));

@@ -33,6 +33,7 @@ mod stored;
 mod streams;
 mod structured;
 mod tenants;
+mod traces;
 mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};

@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("shutdown", &[]),
     ("reload", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["time"]),
     ("responses", &["json"]),
     ("chat", &["json"]),
     (
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seal", &["translate"]),
     ("ids", &["time"]),
     ("store", &["ids", "telemetry"]),
-    ("log", &["config"]),
+    ("log", &["config", "telemetry"]),
     (
         "upstream",
         &[
@@ -98,6 +98,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "show",
             "shutdown",
             "sse",
+            "telemetry",
             "time",
             "translate",
             "upstream",
