@@ -18,6 +18,7 @@ use crate::profile;
 use crate::seal::{SealError, SealingKey};
 use crate::server::{self, AcceptSettings, AppState, Live};
 use crate::store::StoreError;
+use crate::telemetry::{ExportError, ExportSettings, Exporter, Metrics};
 use crate::upstream;
 use build::{build_engine, sealing_key};
 pub use build::{build_upstreams, check_dialect};
@@ -57,6 +58,9 @@ pub enum StartError {
     /// There is no key to seal with.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] ExportError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +70,10 @@ pub enum StartError {
 pub struct App {
     listener: TcpListener,
     address: SocketAddr,
+    /// For operators alone.
+    operators: Option<TcpListener>,
+    /// Whether clients' address has the numbers.
+    with_metrics: bool,
     state: AppState,
     accept: AcceptSettings,
     background: BackgroundSettings,
@@ -75,10 +83,33 @@ pub struct App {
 /// Puts another configuration in the place of the one that is served.
 pub struct Reloader {
     state: AppState,
-    key: Arc<SealingKey>,
-    kept: Kept,
+    lasting: Lasting,
     /// What is served now.
     config: Mutex<Config>,
+}
+
+/// What stays the same however often the configuration changes.
+struct Lasting {
+    key: Arc<SealingKey>,
+    kept: Kept,
+    metrics: Arc<Metrics>,
+}
+
+/// Begins to send traces, if the configuration names a collector; there must be a runtime.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn send_traces(config: &Config) -> Result<Option<Exporter>, StartError> {
+    let Some(endpoint) = &config.tracing.endpoint else {
+        return Ok(None);
+    };
+    let tls = upstream::Tls::default().config()?;
+    let settings = ExportSettings {
+        endpoint: endpoint.clone(),
+        sample_ratio: config.tracing.sample_ratio,
+        timeout: config.tracing.timeout,
+    };
+    Ok(Some(Exporter::start(&settings, tls)?))
 }
 
 impl App {
@@ -87,21 +118,29 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let key = Arc::new(sealing_key(config)?);
-        let kept = Kept::new(open_store(&config.store).await?);
-        let engine = build_engine(config, Arc::clone(&key), kept.clone(), None)?;
-        let server = &config.server;
-        let listen = |error| StartError::Listen {
-            address: server.listen,
-            error,
+        let metrics = Arc::<Metrics>::default();
+        let lasting = Lasting {
+            key: Arc::new(sealing_key(config)?),
+            kept: Kept::new(open_store(&config.store, Arc::clone(&metrics)).await?),
+            metrics,
         };
-        let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(live(config, engine), server.max_connections);
+        let engine = build_engine(config, &lasting, None)?;
+        let server = &config.server;
+        let (listener, address) = bind(server.listen).await?;
+        let (metrics, mut operators) = (&config.metrics, None);
+        if let (true, Some(own)) = (metrics.enabled, metrics.listen) {
+            let (listener, address) = bind(own).await?;
+            tracing::info!("metrics at http://{address}/metrics");
+            operators = Some(listener);
+        }
+        let state = AppState::new(
+            live(config, engine),
+            server.max_connections,
+            Arc::clone(&lasting.metrics),
+        );
         let reloader = Arc::new(Reloader {
             state: state.clone(),
-            key,
-            kept,
+            lasting,
             config: Mutex::new(config.clone()),
         });
         let accept = AcceptSettings {
@@ -117,6 +156,8 @@ impl App {
         Ok(Self {
             listener,
             address,
+            operators,
+            with_metrics: metrics.enabled && metrics.listen.is_none(),
             state,
             accept,
             background,
@@ -148,7 +189,13 @@ impl App {
             draining.cancel();
         };
         let state = self.state.clone();
-        let router = server::router(self.state);
+        // Operators see the end too.
+        let observed = self.operators.map(|listener| {
+            let router = server::operators(state.clone());
+            let forever = std::future::pending();
+            tokio::spawn(server::serve(listener, router, self.accept, forever))
+        });
+        let router = server::router(self.state, self.with_metrics);
         let drain = self.accept.drain_timeout;
         let mut all_ended = server::serve(self.listener, router, self.accept, stop).await;
         let sockets = tokio::time::timeout(drain, state.sockets_closed());
@@ -158,8 +205,19 @@ impl App {
             let _ = working.await;
         }
         state.live().engine.close().await;
+        if let Some(observed) = observed {
+            observed.abort();
+        }
         all_ended
     }
+}
+
+/// Takes an address.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = |error| StartError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let taken = listener.local_addr().map_err(listen)?;
+    Ok((listener, taken))
 }
 
 impl Reloader {
@@ -170,25 +228,22 @@ impl Reloader {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!(%error, "the configuration is wrong: the old one stays");
+                self.lasting.metrics.reloaded(Some(false));
                 return;
             }
         };
         let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if format!("{:?}", *old) == format!("{new:?}") && has_same_upstreams(&old, &new) {
             tracing::debug!("nothing has changed in the configuration");
+            self.lasting.metrics.reloaded(None);
             return;
         }
         let before = self.state.live();
-        let engine = build_engine(
-            &new,
-            Arc::clone(&self.key),
-            self.kept.clone(),
-            Some((&old, &before.engine)),
-        );
-        let engine = match engine {
+        let engine = match build_engine(&new, &self.lasting, Some((&old, &before.engine))) {
             Ok(engine) => engine,
             Err(error) => {
                 tracing::error!(%error, "the configuration cannot be applied: the old one stays");
+                self.lasting.metrics.reloaded(Some(false));
                 return;
             }
         };
@@ -209,6 +264,7 @@ impl Reloader {
             "the configuration was reloaded"
         );
         self.state.replace(live(&new, engine));
+        self.lasting.metrics.reloaded(Some(true));
         *old = new;
     }
 }
@@ -245,7 +301,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "server.drain_timeout_ms",
             one.drain_timeout != other.drain_timeout,
         ),
-        ("log", old.log != new.log),
+        ("log.level", old.log.level != new.log.level),
+        ("log.format", old.log.format != new.log.format),
+        ("metrics", old.metrics != new.metrics),
+        ("tracing", old.tracing != new.tracing),
         ("store", !old.store.is_same(&new.store)),
         (
             "reasoning.seal_key_file",

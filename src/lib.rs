@@ -31,6 +31,7 @@ pub mod show;
 mod shutdown;
 pub mod sse;
 pub mod store;
+pub mod telemetry;
 pub mod time;
 pub mod translate;
 pub mod upstream;

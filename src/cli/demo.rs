@@ -57,7 +57,7 @@ fn configure(args: &ConfigArgs, upstream: &DemoUpstream) -> Result<Config, confi
 }
 
 async fn serve(config: &Config, once: bool) -> ExitCode {
-    if let Err(error) = log::init(&config.log) {
+    if let Err(error) = log::init(&config.log, None) {
         return fail(&error, EXIT_USAGE);
     }
     let app = match App::bind(config).await {

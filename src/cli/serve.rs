@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime};
-use crate::app::{App, Reloader};
+use crate::app::{App, Reloader, send_traces};
 use crate::config::{Config, KeySource, Source};
 use crate::reload::Changes;
 use crate::{log, shutdown};
@@ -15,13 +15,26 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
-    if let Err(error) = log::init(&config.log) {
-        return fail(&error, EXIT_USAGE);
-    }
     match runtime() {
-        Ok(runtime) => runtime.block_on(serve(args, &config)),
+        Ok(runtime) => runtime.block_on(watched_over(args, &config)),
         Err(error) => fail(&error, 1),
     }
+}
+
+/// Serves, with a log and with traces.
+async fn watched_over(args: &ConfigArgs, config: &Config) -> ExitCode {
+    let traces = match send_traces(config) {
+        Ok(traces) => traces,
+        Err(error) => return fail(&error, 1),
+    };
+    if let Err(error) = log::init(&config.log, traces.as_ref()) {
+        return fail(&error, EXIT_USAGE);
+    }
+    let code = serve(args, config).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    code
 }
 
 async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {

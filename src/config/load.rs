@@ -12,7 +12,8 @@ use super::error::{ConfigError, Place, Problem, did_you_mean, reword};
 use super::find::choose;
 use super::place::{Places, Setting, line_of, quoted};
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawConfig, RawLog, RawMetrics, RawModel, RawPreset, RawReasoning, RawServer, RawStore,
+    RawTracing, RawUpstream,
 };
 use super::resolve::Resolver;
 use super::{Config, Source};
@@ -300,6 +301,8 @@ fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mu
     for (section, known) in [
         ("server", raw::keys::<RawServer>()),
         ("log", raw::keys::<RawLog>()),
+        ("metrics", raw::keys::<RawMetrics>()),
+        ("tracing", raw::keys::<RawTracing>()),
         ("reasoning", raw::keys::<RawReasoning>()),
         ("store", raw::keys::<RawStore>()),
     ] {

@@ -36,6 +36,10 @@ pub struct Config {
     pub server: Server,
     /// What is logged.
     pub log: Log,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
+    /// Traces for a collector.
+    pub tracing: Tracing,
     /// What becomes of the models' thinking.
     pub reasoning: Reasoning,
     /// Where responses and conversations are kept.
@@ -91,6 +95,28 @@ pub struct Log {
     pub level: String,
     /// What a line looks like.
     pub format: LogFormat,
+    /// Whether requests and answers are logged too, as people and models wrote them.
+    pub content: bool,
+}
+
+/// `[metrics]`: numbers for Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether they are told at all.
+    pub enabled: bool,
+    /// An address of their own; else they are at that of the API.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[tracing]`: traces for a collector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// Where the collector takes traces, by OTLP over HTTP; none are made without one.
+    pub endpoint: Option<Url>,
+    /// The share of the traces that begin here which is kept, from 0 to 1.
+    pub sample_ratio: Option<f64>,
+    /// How long the collector may take.
+    pub timeout: Duration,
 }
 
 /// What a log line looks like.

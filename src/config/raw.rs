@@ -15,6 +15,8 @@ pub(super) struct RawConfig {
     pub(super) default_upstream: Option<String>,
     pub(super) server: RawServer,
     pub(super) log: RawLog,
+    pub(super) metrics: RawMetrics,
+    pub(super) tracing: RawTracing,
     pub(super) reasoning: RawReasoning,
     pub(super) store: RawStore,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
@@ -44,6 +46,24 @@ pub(super) struct RawServer {
 pub(super) struct RawLog {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+    pub(super) content: Option<bool>,
+}
+
+/// The section `[metrics]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawMetrics {
+    pub(super) enabled: Option<bool>,
+    pub(super) listen: Option<String>,
+}
+
+/// The section `[tracing]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTracing {
+    pub(super) otlp_endpoint: Option<String>,
+    pub(super) sample_ratio: Option<f64>,
+    pub(super) timeout_ms: Option<u64>,
 }
 
 /// The section `[reasoning]`.

@@ -1,5 +1,6 @@
 //! Turns what was written into what is meant: every value checked, every default filled in.
 
+mod observe;
 mod route;
 mod store;
 mod upstream;
@@ -40,7 +41,10 @@ impl Resolver<'_> {
         let log = Log {
             level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
             format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
+            content: raw.log.content.unwrap_or(false),
         };
+        let metrics = self.metrics(&raw.metrics);
+        let tracing = self.tracing(&raw.tracing);
         let reasoning = self.reasoning(&raw.reasoning);
         let store = self.store(&raw.store);
 
@@ -78,6 +82,8 @@ impl Resolver<'_> {
             default_upstream,
             server,
             log,
+            metrics,
+            tracing,
             reasoning,
             store,
             upstreams,

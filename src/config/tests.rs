@@ -2,6 +2,7 @@
 
 mod docs;
 mod errors;
+mod observe;
 mod store;
 
 use std::fs;
@@ -14,7 +15,8 @@ use tempfile::TempDir;
 use super::find::SHIPPED;
 use super::load::load_in;
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawConfig, RawLog, RawMetrics, RawModel, RawPreset, RawReasoning, RawServer, RawStore,
+    RawTracing, RawUpstream,
 };
 use super::*;
 
@@ -142,6 +144,8 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     shows(&root, raw::keys::<RawConfig>());
     shows(&section(&["server"]), raw::keys::<RawServer>());
     shows(&section(&["log"]), raw::keys::<RawLog>());
+    shows(&section(&["metrics"]), raw::keys::<RawMetrics>());
+    shows(&section(&["tracing"]), raw::keys::<RawTracing>());
     shows(&section(&["reasoning"]), raw::keys::<RawReasoning>());
     shows(&section(&["store"]), raw::keys::<RawStore>());
     let mut model = section(&["models", "gpt-5.5"]);

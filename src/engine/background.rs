@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
+use super::account::Account;
 use super::caller::Caller;
 use super::frames::{self, Frames};
 use super::keep::{Keeping, Kept, unavailable};
@@ -21,6 +23,7 @@ use super::{Asked, Engine, Reply};
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
+use crate::telemetry::trace::{self, TraceContext};
 use crate::time::Instant;
 use crate::translate::Outcome;
 use crate::upstream::Refusal;
@@ -82,7 +85,7 @@ impl Held {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 }
@@ -248,14 +251,19 @@ impl Worker {
             stop,
             ending: self.ending.clone(),
         };
-        self.tasks.spawn(async move {
+        let trace = trace::of_work("background response", &TraceContext::default());
+        let trace_id = trace::trace_id(&trace);
+        let id = format!("req_{}", kept::digits_of(&work.record.id));
+        let span = tracing::error_span!(parent: trace.id(), "background", %id, trace_id);
+        let work = async move {
             // However the work ends: what is held on to is never lost, and never ends.
             let _hold = Hold {
                 held: Arc::clone(&work.engine.kept.held),
                 id: work.record.id.clone(),
             };
             work.run(job.request).await;
-        });
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     /// Renews leases, and ends what is held by nobody any more.
@@ -448,22 +456,40 @@ impl Work {
                 Purpose::Background,
             )
         };
-        let prepared = self.engine.prepare(&request, &order).await;
-        let prepared = prepared.map_err(late)?;
-        let prepared = self.engine.fit(prepared, &request, &mut order).await;
-        let prepared = prepared.map_err(late)?;
-        let asked = self.engine.ask(prepared, request, order).await;
-        let Asked::Answer(mut prepared, arrival) = asked.map_err(late)? else {
-            return Err(only_translated("Background work").error);
-        };
-        let Some(keeping) = prepared.keeping.take() else {
-            return Err(ErrorObject::server("background work needs a store"));
-        };
-        let run = self.engine.run(*prepared, arrival, frames);
+        let mut account = Some(Account::open(&self.engine, order.id, &caller));
+        let begun = self.begin(request, &mut order, &mut account, frames).await;
+        if let (Err(refusal), Some(account)) = (&begun, account) {
+            account.refused(refusal);
+        }
+        let (keeping, run) = begun.map_err(late)?;
         match self.read(run, frames).await {
             Some(outcome) => Ok(Some((keeping, outcome))),
             None => Ok(None),
         }
+    }
+
+    async fn begin(
+        &self,
+        request: Bytes,
+        order: &mut Order<'_>,
+        account: &mut Option<Account>,
+        frames: &mut Frames,
+    ) -> Result<(Keeping, Run), Refusal> {
+        let prepared = self.engine.prepare(&request, order).await?;
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
+        let prepared = self.engine.fit(prepared, &request, order).await?;
+        let asked = self.engine.ask(prepared, request, order.clone()).await?;
+        let Asked::Answer(mut prepared, arrival) = asked else {
+            return Err(only_translated("Background work"));
+        };
+        let Some(keeping) = prepared.keeping.take() else {
+            let error = ErrorObject::server("background work needs a store");
+            return Err(Refusal::new(500, error));
+        };
+        let run = self.engine.run(*prepared, arrival, frames, account.take());
+        Ok((keeping, run))
     }
 
     /// Reads the answer, and stores its events as they come.

@@ -6,16 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderMap;
 
 use crate::store::Turn;
+use crate::telemetry::trace::TraceContext;
 
 /// Who asks.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// Whose responses these are: nobody else sees them. Empty for those who give no key.
     pub tenant: String,
+    /// Its name in metrics; `None` for those for whom no key is configured.
+    pub label: Option<Arc<str>>,
     /// The profile that it picks.
     pub profile: Option<String>,
     /// The client's own key, in the headers that it came in.
     pub keys: HeaderMap,
+    /// The trace that it brings.
+    pub trace: TraceContext,
     /// The lane of a connection that remembers its latest response, stored or not.
     pub lane: Option<Lane>,
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::account::Account;
 use super::caller::Caller;
 use super::prepare::{Order, Purpose, only_translated};
 use super::{Asked, Engine};
@@ -54,17 +55,34 @@ impl Engine {
         sealed.ok_or_else(|| Refusal::new(502, ErrorObject::server("the model gave no summary")))
     }
 
+    /// A summary is a response of its own: it has its own line in the log.
     async fn summary(&self, body: &Bytes, order: &Order<'_>) -> Result<Outcome, Refusal> {
+        let mut account = Some(Account::open(self, order.id, order.caller));
+        let outcome = self.make_summary(body, order, &mut account).await;
+        if let (Err(refusal), Some(account)) = (&outcome, account) {
+            account.refused(refusal);
+        }
+        outcome
+    }
+
+    async fn make_summary(
+        &self,
+        body: &Bytes,
+        order: &Order<'_>,
+        account: &mut Option<Account>,
+    ) -> Result<Outcome, Refusal> {
         // Not through itself again: what is summed up is not summed up first.
         let mut prepared = self.prepare(body, order).await?;
         prepared.background = false;
         prepared.stream = false;
-
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
         let asked = self.ask(prepared, body.clone(), order.clone()).await?;
         let Asked::Answer(prepared, arrival) = asked else {
             return Err(only_translated("Compaction"));
         };
-        let outcome = self.outcome(*prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival, account.take()).await;
         match outcome.failure() {
             Some(error) => Err(Refusal::of_failure(error.clone())),
             None => Ok(outcome),

@@ -8,12 +8,14 @@
 //! * `background`: responses that are made without a client; `follow` those who watch;
 //! * `state`, `conversations`: what is stored, as the API shows it; `count`, `compact`: the rest.
 
+mod account;
 mod attempt;
 mod background;
 mod caller;
 mod catalog;
 mod check;
 mod compact;
+mod content;
 mod conversations;
 mod count;
 mod follow;
@@ -31,7 +33,6 @@ mod state;
 mod stream;
 mod structured;
 mod tell;
-mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,13 +53,14 @@ pub use stream::ResponseStream;
 
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
+use crate::telemetry::Metrics;
 use crate::time::unix_now;
 use crate::translate::{self, Ending, Ignore, Outcome, Pipeline, Seals, Sink as _, Thinking};
 use crate::upstream::{ModelHealth, Refusal, Upstream};
+use account::Account;
 use attempt::{Arrival, Arrived};
 use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
-use waiting::Waiting;
 
 /// How often a request is made shorter before it is given up.
 const MAX_TRUNCATIONS: usize = 16;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub done_sentinel: bool,
     /// The most bytes of what a request continues.
     pub max_history_bytes: usize,
+    /// Whether requests and answers are logged too, as people and models wrote them.
+    pub log_content: bool,
 }
 
 /// Answers requests for responses.
@@ -87,6 +91,7 @@ pub struct Engine {
     kept: Kept,
     catalog: catalog::Cache,
     told: Arc<notes::Told>,
+    metrics: Arc<Metrics>,
 }
 
 /// How an upstream fares.
@@ -96,6 +101,8 @@ pub struct UpstreamHealth {
     pub upstream: String,
     /// Requests that are being answered.
     pub in_flight: usize,
+    /// Requests that wait in its line.
+    pub waiting: usize,
     /// Its models of which there is anything to tell.
     pub models: Vec<ModelHealth>,
 }
@@ -129,7 +136,9 @@ impl Engine {
         routes: Routes,
         seals: Arc<dyn Seals>,
         kept: Kept,
+        metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.know_models(routes.model_names());
         Self {
             settings,
             upstreams,
@@ -138,6 +147,7 @@ impl Engine {
             kept,
             catalog: catalog::Cache::default(),
             told: Arc::default(),
+            metrics,
         }
     }
 
@@ -160,9 +170,16 @@ impl Engine {
         let health = |upstream: &Arc<Upstream>| UpstreamHealth {
             upstream: upstream.settings().name.clone(),
             in_flight: upstream.in_flight(),
+            waiting: upstream.waiting(),
             models: upstream.health(),
         };
         self.upstreams.iter().map(health).collect()
+    }
+
+    /// How many background responses this process makes.
+    #[must_use]
+    pub fn background(&self) -> usize {
+        self.kept.held.len()
     }
 
     /// Answers a request. `id` is 32 hex digits that no other response has.
@@ -170,20 +187,42 @@ impl Engine {
     /// # Errors
     /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
     pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
+        let mut account = Some(Account::open(self, id, caller));
+        let reply = self.answer(body, id, caller, &mut account).await;
+        if let (Err(refusal), Some(account)) = (&reply, account) {
+            account.refused(refusal);
+        }
+        reply
+    }
+
+    /// The same; whoever goes on with the answer takes the account.
+    async fn answer(
+        &self,
+        body: Bytes,
+        id: &str,
+        caller: &Caller,
+        account: &mut Option<Account>,
+    ) -> Result<Reply, Refusal> {
         let mut order = Order::new(id, caller, Purpose::Answer);
         let prepared = self.prepare(&body, &order).await?;
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
         if prepared.background {
             // Whoever makes it makes it fit.
-            return self.enqueue(prepared, body).await;
+            let queued = self.enqueue(prepared, body).await?;
+            hand_over(account);
+            return Ok(queued);
         }
         if prepared.warm_up {
+            hand_over(account);
             return Ok(self.warm_up(prepared).await);
         }
         let prepared = self.fit(prepared, &body, &mut order).await?;
         if prepared.stream {
-            self.stream(prepared, body, order).await
+            self.stream(prepared, body, order, account).await
         } else {
-            self.whole(prepared, body, order).await
+            self.whole(prepared, body, order, account).await
         }
     }
 
@@ -216,14 +255,18 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
+        account: &mut Option<Account>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
-            Asked::Passed(passed) => return Ok(Reply::Passed(passed)),
+            Asked::Passed(mut passed) => {
+                passed.is_accounted_by(account.take());
+                return Ok(Reply::Passed(passed));
+            }
         };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(*prepared, arrival, &mut sink);
+        let run = self.run(*prepared, arrival, &mut sink, account.take());
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -237,13 +280,17 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
+        account: &mut Option<Account>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
-            Asked::Passed(passed) => return Ok(Reply::Whole(passed.into_document())),
+            Asked::Passed(mut passed) => {
+                passed.is_accounted_by(account.take());
+                return Ok(Reply::Whole(passed.into_document()));
+            }
         };
         let keeping = prepared.keeping.take();
-        let outcome = self.outcome(*prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival, account.take()).await;
         let failure = outcome.failure().cloned().map(Refusal::of_failure);
         let mut json = Vec::new();
         outcome.response().write(&mut json);
@@ -257,8 +304,13 @@ impl Engine {
     }
 
     /// Reads an answer to its end while nobody listens.
-    async fn outcome(&self, prepared: Prepared, arrival: Option<Box<Arrival>>) -> Outcome {
-        let mut run = self.run(prepared, arrival, &mut Ignore);
+    async fn outcome(
+        &self,
+        prepared: Prepared,
+        arrival: Option<Box<Arrival>>,
+        account: Option<Account>,
+    ) -> Outcome {
+        let mut run = self.run(prepared, arrival, &mut Ignore, account);
         *std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await
     }
 
@@ -289,7 +341,6 @@ impl Engine {
     }
 
     async fn ask_once(&self, prepared: &mut Prepared) -> Result<Option<Arrived>, Refusal> {
-        let waiting = Waiting::new(prepared);
         let journey = &mut prepared.journey;
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
@@ -299,7 +350,6 @@ impl Engine {
         } else {
             Some(journey.go().await)
         };
-        waiting.over();
         early.transpose()
     }
 
@@ -309,6 +359,7 @@ impl Engine {
         prepared: Prepared,
         arrival: Option<Box<Arrival>>,
         sink: &mut dyn translate::Sink,
+        account: Option<Account>,
     ) -> Run {
         let Prepared {
             mut journey,
@@ -339,9 +390,9 @@ impl Engine {
             };
             // What it logs belongs to this request, wherever it is waited for.
             let source = Source::Asking(Box::pin(asking.instrument(Span::current())));
-            return Run::new(pipeline, source, settings);
+            return Run::new(pipeline, source, settings, account);
         };
-        Run::answering(pipeline, journey, *arrival, settings)
+        Run::answering(pipeline, journey, *arrival, settings, account)
     }
 
     /// Answers with nothing, which a later request can continue.
@@ -376,6 +427,13 @@ impl Engine {
         } else {
             Reply::Whole(json)
         }
+    }
+}
+
+/// Whoever goes on with a response tells of its end.
+fn hand_over(account: &mut Option<Account>) {
+    if let Some(account) = account.take() {
+        account.hand_over();
     }
 }
 

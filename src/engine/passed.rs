@@ -14,14 +14,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use serde::Deserialize;
 use tokio::time::Sleep;
-use tracing::Span;
 
+use super::account::{Account, PassedOn};
 use super::recipe::Leg;
 use crate::json::Text;
 use crate::responses::ErrorObject;
 use crate::sse;
+use crate::telemetry::Tokens;
+use crate::telemetry::trace::Call;
 use crate::time::Instant;
-use crate::upstream::{Answer, Refusal, Trial, Upstream, millis};
+use crate::upstream::{Answer, Refusal, Trial, Upstream};
 
 /// An answer that is passed on.
 pub struct Passed {
@@ -34,9 +36,10 @@ pub struct Passed {
     seen: Seen,
     stream: bool,
     trial: Option<Trial>,
+    account: Option<Account>,
+    /// For traces, until the account has it.
+    call: Option<Call>,
     silence: Pin<Box<Sleep>>,
-    began: Instant,
-    span: Span,
     /// The request's id here.
     id: String,
     model: String,
@@ -50,8 +53,7 @@ struct Seen {
     sequence: u64,
     /// The status of the response, once it is over.
     status: Option<String>,
-    input_tokens: u64,
-    output_tokens: u64,
+    tokens: Tokens,
 }
 
 impl Passed {
@@ -67,9 +69,9 @@ impl Passed {
             seen: Seen::default(),
             stream: leg.question.stream,
             trial: None,
+            account: None,
+            call: None,
             silence: Box::pin(tokio::time::sleep(idle)),
-            began: Instant::now(),
-            span: Span::current(),
             id,
             model: leg.stop.model.clone(),
         };
@@ -91,9 +93,18 @@ impl Passed {
         Ok(this)
     }
 
-    pub(super) fn on_trial(&mut self, mut trial: Trial) {
+    pub(super) fn on_trial(&mut self, mut trial: Trial, call: Option<Call>) {
         trial.answers();
         self.trial = Some(trial);
+        self.call = call;
+    }
+
+    /// Who tells of its end.
+    pub(super) fn is_accounted_by(&mut self, account: Option<Account>) {
+        self.account = account;
+        if let Some(account) = &mut self.account {
+            account.is_answered_by(&self.upstream, self.call.take());
+        }
     }
 
     /// The whole answer, of one that is not streamed.
@@ -173,35 +184,22 @@ impl Passed {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        let (seen, total_ms) = (&self.seen, millis(self.began.elapsed()));
-        let name = &self.upstream.settings().name;
-        if let Some(refusal) = failure {
-            tracing::warn!(
-                parent: &self.span,
-                response.id = %format_args!("resp_{}", self.id),
-                model = %self.model,
-                upstream = %name,
-                status = "failed",
-                error = %refusal.error.message,
-                total_ms,
-                "response passed on"
-            );
-            trial.failed(refusal);
-            return;
+        let mut account = self.account.take();
+        if let (Some(refusal), Some(account)) = (failure, &mut account) {
+            account.upstream_failed(refusal);
         }
-        tracing::info!(
-            parent: &self.span,
-            response.id = %format_args!("resp_{}", self.id),
-            upstream.response.id = seen.id.as_deref(),
-            model = %self.model,
-            upstream = %name,
-            status = seen.status.as_deref(),
-            input_tokens = seen.input_tokens,
-            output_tokens = seen.output_tokens,
-            total_ms,
-            "response passed on"
-        );
-        trial.succeeded();
+        if let Some(account) = account {
+            let passed = PassedOn {
+                id: self.seen.id.as_deref(),
+                status: self.seen.status.as_deref(),
+                tokens: self.seen.tokens,
+            };
+            account.passed_on(passed, failure);
+        }
+        match failure {
+            Some(refusal) => trial.failed(refusal),
+            None => trial.succeeded(),
+        }
     }
 
     /// The answer broke off: the client is told in its own language.
@@ -245,6 +243,9 @@ impl Body for Passed {
         loop {
             if !this.ready.is_empty() {
                 let ready = std::mem::take(&mut this.ready);
+                if let Some(account) = &mut this.account {
+                    account.heard(Instant::now());
+                }
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from(ready)))));
             }
             if this.answer.is_none() {
@@ -271,16 +272,6 @@ impl Drop for Passed {
         if self.trial.is_some() && self.seen.status.is_some() {
             // It has all that counts.
             self.end(None);
-        } else if self.trial.is_some() {
-            tracing::info!(
-                parent: &self.span,
-                response.id = %format_args!("resp_{}", self.id),
-                model = %self.model,
-                upstream = %self.upstream.settings().name,
-                status = "cancelled",
-                total_ms = millis(self.began.elapsed()),
-                "the client left"
-            );
         }
     }
 }
@@ -321,7 +312,19 @@ struct LookUsage {
     #[serde(default)]
     input_tokens: u64,
     #[serde(default)]
+    input_tokens_details: LookDetails,
+    #[serde(default)]
     output_tokens: u64,
+    #[serde(default)]
+    output_tokens_details: LookDetails,
+}
+
+#[derive(Default, Deserialize)]
+struct LookDetails {
+    #[serde(default)]
+    cached_tokens: u64,
+    #[serde(default)]
+    reasoning_tokens: u64,
 }
 
 impl Seen {
@@ -354,8 +357,12 @@ impl Seen {
             self.status = Some(status.to_owned());
         }
         if let Some(usage) = response.usage {
-            self.input_tokens = usage.input_tokens;
-            self.output_tokens = usage.output_tokens;
+            self.tokens = Tokens {
+                input: usage.input_tokens,
+                cached: usage.input_tokens_details.cached_tokens,
+                output: usage.output_tokens,
+                reasoning: usage.output_tokens_details.reasoning_tokens,
+            };
         }
     }
 }

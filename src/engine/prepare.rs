@@ -212,6 +212,7 @@ impl Engine {
             max_output_tokens: course.choice.max_output_tokens(),
             seal,
             caller: order.caller.keys.clone(),
+            trace: order.caller.trace.clone(),
             stream: streams,
             history: Arc::clone(&course.history),
             shape: Shape {
@@ -222,6 +223,7 @@ impl Engine {
                 over_socket,
             },
             told: Arc::clone(&self.told),
+            log_content: self.settings.log_content && order.purpose != Purpose::Count,
         };
         let plan = Plan {
             strategy: course.choice.strategy(),

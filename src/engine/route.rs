@@ -150,6 +150,27 @@ impl Routes {
         self.routes.iter()
     }
 
+    /// The models that the configuration names, by clients' names and by the upstreams' own.
+    pub(super) fn model_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let own = |targets: &[Target]| {
+            let own = targets.iter().filter_map(|target| target.model.clone());
+            own.collect::<Vec<_>>()
+        };
+        for route in &self.routes {
+            if let Names::Exact(name) = &route.names {
+                names.push(name.clone());
+            }
+            names.extend(route.model.clone());
+            names.extend(own(&route.targets));
+        }
+        for preset in self.presets.values() {
+            names.extend(preset.model.clone());
+            names.extend(own(&preset.targets));
+        }
+        names
+    }
+
     /// What a request gets that names `model`, and the profile `picked` in a header.
     ///
     /// A profile can also stand behind an `@` in the model's name. As names may hold an `@` of their

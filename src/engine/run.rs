@@ -1,7 +1,6 @@
 //! One upstream's answer, read to its end: the pipeline with a clock and a connection around it.
 
 mod late;
-mod log;
 
 use std::fmt;
 use std::future::Future;
@@ -14,6 +13,7 @@ use http_body::Body as _;
 use tokio::time::Sleep;
 use tracing::{Instrument, Span};
 
+use super::account::Account;
 use super::attempt::{Arrival, Arrived, Journey};
 use super::structured::{Judgement, Structured};
 use super::tell::Telling;
@@ -21,7 +21,7 @@ use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
 use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink};
-use crate::upstream::{self, Answer, Refusal, Trial, Upstream};
+use crate::upstream::{self, Answer, Kind, Refusal, Trial, Upstream};
 
 pub(super) use late::late;
 
@@ -52,7 +52,7 @@ pub(super) struct RunSettings {
     pub(super) stream: bool,
     /// Whether the client wants to know how probable each token was.
     pub(super) logprobs: bool,
-    /// The model as the client named it, for the log.
+    /// The model as the client named it.
     pub(super) model: String,
     /// How long the client may hear nothing.
     pub(super) keepalive_interval: Option<Duration>,
@@ -81,10 +81,8 @@ pub(super) struct Run {
     /// The answer is whole, and this is when anything that counts last came: the word that it is
     /// whole, text or calls nevertheless, token counts.
     finished: Option<Instant>,
-    began: Instant,
-    first: Option<Duration>,
-    /// The request's, for the log: others than the request's own task may read a stream.
-    span: Span,
+    /// Told of it, as long as it goes on.
+    account: Option<Account>,
 }
 
 /// What a step of a run came to.
@@ -96,7 +94,12 @@ pub(super) enum Step {
 }
 
 impl Run {
-    pub(super) fn new(pipeline: Pipeline, source: Source, settings: RunSettings) -> Self {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        source: Source,
+        settings: RunSettings,
+        account: Option<Account>,
+    ) -> Self {
         let now = Instant::now();
         let idle = settings.upstream.settings().idle_timeout;
         let first = settings
@@ -113,9 +116,7 @@ impl Run {
             told: now,
             alarm: Box::pin(tokio::time::sleep_until(now + first)),
             finished: None,
-            began: now,
-            first: None,
-            span: Span::current(),
+            account,
         }
     }
 
@@ -125,9 +126,15 @@ impl Run {
         journey: Box<Journey>,
         arrival: Arrival,
         settings: RunSettings,
+        account: Option<Account>,
     ) -> Self {
         let nothing = std::future::pending::<(Box<Journey>, Result<Arrived, Refusal>)>();
-        let mut run = Self::new(pipeline, Source::Asking(Box::pin(nothing)), settings);
+        let mut run = Self::new(
+            pipeline,
+            Source::Asking(Box::pin(nothing)),
+            settings,
+            account,
+        );
         run.adopt(journey, arrival);
         run
     }
@@ -142,6 +149,7 @@ impl Run {
             trial,
             chat,
             validator,
+            call,
         } = arrival;
         let is_repair = self
             .check
@@ -165,6 +173,10 @@ impl Run {
             let limits = upstream.settings().limits;
             pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
         }
+        if let Some(account) = &mut self.account {
+            account.is_answered_by(&upstream, call);
+            account.unheard();
+        }
         self.settings.upstream = upstream;
         self.settings.asked = chat.len();
         self.source = Source::Answer(answer);
@@ -172,7 +184,6 @@ impl Run {
         self.trial = Some(trial);
         self.heard = Instant::now();
         self.finished = None;
-        self.first = None;
         let silent = self.heard + self.upstream().idle_timeout;
         if silent < self.alarm.deadline() {
             self.alarm.as_mut().reset(silent);
@@ -193,11 +204,12 @@ impl Run {
             return false;
         };
         tracing::warn!(
-            parent: &self.span,
+            parent: self.span(),
             upstream = %self.upstream().name,
             error = %refusal.error.message,
             "the answer broke off before anything of it was told: asking again"
         );
+        self.blame(&refusal);
         if let Some(trial) = self.trial.take() {
             trial.failed(&refusal);
         }
@@ -205,7 +217,7 @@ impl Run {
             let arrived = journey.go_on(refusal).await;
             (journey, arrived)
         };
-        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span())));
         self.finished = None;
         true
     }
@@ -222,7 +234,7 @@ impl Run {
             let arrived = journey.repair(chat).await;
             (journey, arrived)
         };
-        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span())));
         self.heard = Instant::now();
         self.finished = None;
     }
@@ -300,7 +312,6 @@ impl Run {
     fn take(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Step {
         let now = Instant::now();
         self.heard = now;
-        self.first.get_or_insert(now - self.began);
         let counted = self.has_usage();
         let (progress, told) = match (&mut self.check, &mut self.pipeline) {
             (_, None) => return Step::Read,
@@ -315,6 +326,9 @@ impl Run {
         // Comments, and what is gathered or hidden, are nothing to the client.
         if told {
             self.told = now;
+            if let Some(account) = &mut self.account {
+                account.heard(now);
+            }
         }
         let is_blank = self.pipeline.as_ref().is_none_or(Pipeline::is_blank);
         if self.journey.is_some() && !is_blank {
@@ -393,6 +407,7 @@ impl Run {
             // Who is silent once is likely to be silent again, and this took long enough.
             let silent = Refusal {
                 passing: false,
+                kind: Kind::Silent,
                 ..Refusal::of_break(ErrorObject::server(message))
             };
             return self.end(Some(silent), sink);
@@ -465,15 +480,18 @@ impl Run {
         if let Ending::Failed(error) = &mut outcome.ending {
             *error = upstream.without_secrets(error.clone());
         }
-        self.log_healed(&outcome);
         match (self.trial.take(), outcome.failure()) {
             (Some(trial), Some(error)) => {
-                trial.failed(&broke.unwrap_or_else(|| failure(error)));
+                let refusal = broke.unwrap_or_else(|| failure(error));
+                self.blame(&refusal);
+                trial.failed(&refusal);
             }
             (Some(trial), None) => trial.succeeded(),
             (None, _) => {}
         }
-        self.log(&outcome, estimated);
+        if let Some(account) = self.account.take() {
+            account.ended(&outcome, estimated);
+        }
         // What failed is closed at once: the upstream may still be at work.
         if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
             && outcome.failure().is_none()
@@ -485,6 +503,18 @@ impl Run {
 
     fn upstream(&self) -> &upstream::Settings {
         self.settings.upstream.settings()
+    }
+
+    fn span(&self) -> Span {
+        let account = self.account.as_ref();
+        account.map_or_else(Span::none, |account| account.span().clone())
+    }
+
+    /// Counts a failure of the upstream.
+    fn blame(&mut self, refusal: &Refusal) {
+        if let Some(account) = &mut self.account {
+            account.upstream_failed(refusal);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::engine::Caller;
 use crate::responses::ErrorObject;
+use crate::telemetry::trace::TraceContext;
 use crate::upstream::Refusal;
 
 /// The headers that may hold a key, the first that is there counts.
@@ -47,8 +48,10 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
     }
     Ok(Caller {
         tenant: tenant.unwrap_or_default(),
+        label: None,
         profile: profile(headers)?,
         keys,
+        trace: TraceContext::of(headers),
         lane: None,
     })
 }

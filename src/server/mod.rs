@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -32,6 +32,8 @@ pub use accept::{AcceptSettings, serve};
 use crate::engine::Engine;
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
+use crate::telemetry::trace::{self, TraceContext};
 use crate::upstream::Refusal;
 use error::Failure;
 use socket::Sockets;
@@ -43,6 +45,7 @@ pub struct AppState {
     /// Set once the program is to end: no new work is taken.
     pub draining: CancellationToken,
     sockets: Sockets,
+    metrics: Arc<Metrics>,
 }
 
 /// What requests are served by. A request takes it once, and ends with what it began with.
@@ -58,11 +61,12 @@ pub struct Live {
 impl AppState {
     /// Begins with these; there are `max_sockets` at a time.
     #[must_use]
-    pub fn new(live: Live, max_sockets: usize) -> Self {
+    pub fn new(live: Live, max_sockets: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
             draining: CancellationToken::new(),
             sockets: Sockets::new(max_sockets),
+            metrics,
         }
     }
 
@@ -84,9 +88,19 @@ impl AppState {
     }
 }
 
-/// All routes. The API's are there with and without `/v1`, as clients differ in what they take for
+/// What operators ask, and nobody else: for an address of its own.
+pub fn operators(state: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(routes::metrics::scrape))
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .fallback(no_such_path)
+        .with_state(state)
+}
+
+/// All routes, with `/metrics` among them if it has no other place. The API's are there with and without `/v1`, as clients differ in what they take for
 /// the base URL.
-pub fn router(state: AppState) -> Router {
+pub fn router(state: AppState, with_metrics: bool) -> Router {
     let api = Router::new()
         .route(
             "/responses",
@@ -123,7 +137,12 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));
+    let metrics = match with_metrics {
+        true => Router::new().route("/metrics", get(routes::metrics::scrape)),
+        false => Router::new(),
+    };
     Router::new()
+        .merge(metrics)
         .merge(api.clone())
         .nest("/v1", api)
         .route("/healthz", get(routes::health::live))
@@ -139,21 +158,59 @@ pub fn router(state: AppState) -> Router {
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_id))
+        .layer(middleware::from_fn_with_state(state.clone(), tell))
         .with_state(state)
 }
 
-/// Gives each answer an id, which each line in the log about it has too.
-async fn request_id(request: Request, next: Next) -> Response {
+/// Gives each answer an id, which each line in the log about it has too, and counts it. A client, or
+/// a proxy before us, may bring an id of its own.
+async fn tell(
+    State(state): State<AppState>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
-    let id = format!("req_{}", new_id());
+    let id = match request.headers().get(NAME).map(HeaderValue::to_str) {
+        Some(Ok(id)) if is_id(id) => id.to_owned(),
+        _ => format!("req_{}", new_id()),
+    };
+    let method = word_of(request.method());
+    // Paths that lead nowhere are as many as clients make up.
+    let route = path.as_ref().map_or("unknown", MatchedPath::as_str);
+    let brought = TraceContext::of(request.headers());
+    let trace = trace::of_request(method, route, request.uri().path(), &brought);
     // A span of the highest level, or else a log of warnings only would be without ids.
-    let span = tracing::error_span!("request", id = %id);
+    let trace_id = trace::trace_id(&trace);
+    let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);
     }
+    let status = response.status().as_u16();
+    trace::answered(&trace, status);
+    let route = route.strip_prefix("/v1").unwrap_or(route);
+    state.metrics.request(route, method, status);
     response
+}
+
+/// Whether a client's id is one: short, and nothing that a log could be deceived by.
+fn is_id(text: &str) -> bool {
+    const LONGEST: usize = 128;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// The method as a label.
+fn word_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 async fn no_such_path(request: Request) -> Failure {

@@ -27,6 +27,7 @@ use super::way::{Tls, Way};
 use crate::json::Edits;
 use crate::profile::KeyHeader;
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
 use crate::translate::Limits;
 
 /// The header in which Azure and some gateways want the key.
@@ -82,6 +83,8 @@ pub struct Settings {
     pub edits: Edits,
     /// Its dialect.
     pub dialect: DialectSettings,
+    /// Where its failures are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which API an upstream has.
@@ -213,6 +216,12 @@ impl Upstream {
         self.gate.in_flight()
     }
 
+    /// Requests that wait in line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting()
+    }
+
     /// Whether the next request would have to wait in line.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -246,6 +255,7 @@ impl Upstream {
             false => "application/json",
         };
         let mut headers = self.headers.clone();
+        question.trace.write(&mut headers);
         headers.extend(self.of_caller(&question.caller));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));

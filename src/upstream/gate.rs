@@ -50,6 +50,11 @@ impl Gate {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Requests in line.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether the next one would have to wait.
     pub(super) fn is_full(&self) -> bool {
         let free = self.free.as_ref();

@@ -27,7 +27,7 @@ pub use dialect::{Dialect, DialectSettings};
 pub use health::{ModelHealth, Trial};
 pub use models::ModelInfo;
 pub use pick::{Candidate, Strategy, order};
-pub use refusal::{Fault, Refusal};
+pub use refusal::{Fault, Kind, Refusal};
 pub(crate) use retry::Retries;
 pub use retry_after::RetryAfter;
 pub use way::Tls;

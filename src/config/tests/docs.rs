@@ -34,6 +34,8 @@ fn every_key_is_in_the_reference() {
     for (heading, keys) in [
         ("## `[server]`", raw::keys::<RawServer>()),
         ("## `[log]`", raw::keys::<RawLog>()),
+        ("## `[metrics]`", raw::keys::<RawMetrics>()),
+        ("## `[tracing]`", raw::keys::<RawTracing>()),
         ("## `[reasoning]`", raw::keys::<RawReasoning>()),
         ("## `[upstreams.NAME]`", raw::keys::<RawUpstream>()),
         ("## `[models.\"NAME\"]`", raw::keys::<RawModel>()),

@@ -2,6 +2,7 @@
 
 pub(super) mod conversations;
 pub(super) mod health;
+pub(super) mod metrics;
 pub(super) mod models;
 pub(super) mod ollama;
 pub(super) mod responses;

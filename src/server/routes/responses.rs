@@ -27,12 +27,7 @@ pub(in crate::server) async fn create(
 ) -> Result<Response, Failure> {
     let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let reply = live
-        .engine
-        .create(body, &id, &caller)
-        .await
-        .inspect_err(|refusal| log(&id, refusal))?;
-    Ok(answer(reply))
+    Ok(answer(live.engine.create(body, &id, &caller).await?))
 }
 
 /// `POST /v1/responses/compact`: a conversation, summed up.
@@ -42,12 +37,7 @@ pub(in crate::server) async fn compact(
 ) -> Result<Response, Failure> {
     let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let compacted = live
-        .engine
-        .compact(body, &id, &caller)
-        .await
-        .inspect_err(|refusal| log(&id, refusal))?;
-    Ok(json_bytes(compacted))
+    Ok(json_bytes(live.engine.compact(body, &id, &caller).await?))
 }
 
 /// `POST /v1/responses/input_tokens`: how many tokens a request would be. A header says whether they

@@ -12,6 +12,7 @@ use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::server::AppState;
 use crate::sse::Decoder;
+use crate::telemetry::trace;
 use crate::upstream::Refusal;
 
 /// Works off the requests of a lane.
@@ -26,7 +27,10 @@ impl Worker {
     /// Works until the connection is gone.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         while let Some(asked) = asked.recv().await {
-            let span = tracing::error_span!("request", id = %format_args!("req_{}", new_id()));
+            let trace = trace::of_work("response.create", &self.caller.trace);
+            let id = format!("req_{}", new_id());
+            let trace_id = trace::trace_id(&trace);
+            let span = tracing::error_span!(parent: trace.id(), "request", %id, trace_id);
             let Some(()) = self.answer(asked).instrument(span).await else {
                 return;
             };
@@ -55,7 +59,7 @@ impl Worker {
             // Over a socket all is streamed.
             Ok(Reply::Whole(_)) => true,
             Err(refusal) => {
-                self.refuse(&id, &refusal).await?;
+                self.refuse(&refusal).await?;
                 false
             }
         };
@@ -91,14 +95,7 @@ impl Worker {
         Some(went_well)
     }
 
-    async fn refuse(&self, id: &str, refusal: &Refusal) -> Option<()> {
-        tracing::warn!(
-            response.id = %format_args!("resp_{id}"),
-            status = refusal.status,
-            error.code = refusal.error.code.as_deref(),
-            error = %refusal.error.message,
-            "request refused"
-        );
+    async fn refuse(&self, refusal: &Refusal) -> Option<()> {
         let event = message::refusal(refusal, self.name.as_deref());
         self.outbox.send(event).await.ok()
     }

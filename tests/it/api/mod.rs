@@ -14,6 +14,7 @@ mod faults;
 mod heal;
 mod items;
 mod log;
+mod metrics;
 mod misc;
 mod models;
 mod pace;
@@ -32,6 +33,7 @@ mod stored;
 mod streams;
 mod structured;
 mod tenants;
+mod traces;
 mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};

@@ -202,6 +202,8 @@ pub(crate) struct Received {
     headers: Vec<(String, String)>,
     /// Null where there was no body, or one that cannot be read.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
     /// When it began to come.
     pub(crate) at: Instant,
 }
@@ -391,6 +393,7 @@ fn read(stream: &TcpStream) -> Option<Received> {
         path,
         headers,
         body: Value::Null,
+        bytes: Vec::new(),
         at,
     };
     let length = request
@@ -403,6 +406,7 @@ fn read(stream: &TcpStream) -> Option<Received> {
         // What is nested too deeply to be read stays a null.
         request.body = serde_json::from_slice(&body).unwrap_or_default();
     }
+    request.bytes = body;
     Some(request)
 }
 
