@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Live, configured, hello, last, post, refusal, streamed, whole, with};
 use crate::support::http;
 use crate::support::proxy::Proxy;
+use crate::support::scrape;
 use crate::support::upstream::{Reply, Upstream, finish, text, usage};
 
 /// The value of a line of numbers; 0 if it is not there.
@@ -18,6 +19,7 @@ fn number(proxy: &Proxy, name: &str) -> f64 {
         reply.header("content-type"),
         Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
+    scrape::check(reply.text());
     let line = reply
         .text()
         .lines()

@@ -7,5 +7,6 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod real;
+pub(crate) mod scrape;
 pub(crate) mod socket;
 pub(crate) mod upstream;
