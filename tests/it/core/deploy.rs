@@ -82,7 +82,7 @@ fn the_list_of_metrics_is_that_of_the_documents() {
     let mut told = BTreeMap::new();
     for row in text.lines().filter(|row| row.starts_with("| `antiphon_")) {
         let columns: Vec<&str> = row.split('|').map(str::trim).collect();
-        let labels = columns[3].replace(' ', "").replace('–', "");
+        let labels = columns[3].replace([' ', '–'], "");
         told.insert(
             columns[1].trim_matches('`').to_owned(),
             (columns[2].to_owned(), labels),
