@@ -50,7 +50,6 @@ fn every_example_in_the_documents_loads() {
     for name in [
         "docs/configuration.md",
         "README.md",
-        "docs/deployment.md",
         "docs/troubleshooting.md",
     ] {
         let text = fs::read_to_string(root().join(name)).expect("a document");
