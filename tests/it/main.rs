@@ -4,6 +4,8 @@ mod api;
 mod codex;
 mod core;
 mod grammar;
+#[cfg(target_os = "linux")]
+mod load;
 mod real;
 mod sdk;
 mod store;
