@@ -3,6 +3,7 @@
 mod api;
 mod codex;
 mod core;
+mod docs;
 mod grammar;
 mod real;
 mod sdk;
