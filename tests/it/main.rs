@@ -3,6 +3,7 @@
 mod api;
 mod codex;
 mod core;
+mod docs;
 mod grammar;
 #[cfg(target_os = "linux")]
 mod load;
