@@ -59,10 +59,10 @@ pub(super) struct PassedOn<'a> {
 }
 
 impl Account {
-    /// A request came.
-    pub(super) fn open(engine: &Engine, id: &str, caller: &Caller) -> Self {
+    /// A request came. It is boxed, as it goes through many hands.
+    pub(super) fn open(engine: &Engine, id: &str, caller: &Caller) -> Box<Self> {
         let now = Instant::now();
-        Self {
+        Box::new(Self {
             _under_way: engine.metrics.begin(),
             metrics: Arc::clone(&engine.metrics),
             id: format!("resp_{id}"),
@@ -80,7 +80,7 @@ impl Account {
             log_content: engine.settings.log_content,
             span: Span::current(),
             over: false,
-        }
+        })
     }
 
     /// It is known what is asked for.

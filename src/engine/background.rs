@@ -472,7 +472,7 @@ impl Work {
         &self,
         request: Bytes,
         order: &mut Order<'_>,
-        account: &mut Option<Account>,
+        account: &mut Option<Box<Account>>,
         frames: &mut Frames,
     ) -> Result<(Keeping, Run), Refusal> {
         let prepared = self.engine.prepare(&request, order).await?;

@@ -69,7 +69,7 @@ impl Engine {
         &self,
         body: &Bytes,
         order: &Order<'_>,
-        account: &mut Option<Account>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Outcome, Refusal> {
         // Not through itself again: what is summed up is not summed up first.
         let mut prepared = self.prepare(body, order).await?;

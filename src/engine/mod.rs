@@ -201,7 +201,7 @@ impl Engine {
         body: Bytes,
         id: &str,
         caller: &Caller,
-        account: &mut Option<Account>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Reply, Refusal> {
         let mut order = Order::new(id, caller, Purpose::Answer);
         let prepared = self.prepare(&body, &order).await?;
@@ -255,7 +255,7 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
-        account: &mut Option<Account>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
@@ -280,7 +280,7 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
-        account: &mut Option<Account>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
@@ -308,7 +308,7 @@ impl Engine {
         &self,
         prepared: Prepared,
         arrival: Option<Box<Arrival>>,
-        account: Option<Account>,
+        account: Option<Box<Account>>,
     ) -> Outcome {
         let mut run = self.run(prepared, arrival, &mut Ignore, account);
         *std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await
@@ -359,7 +359,7 @@ impl Engine {
         prepared: Prepared,
         arrival: Option<Box<Arrival>>,
         sink: &mut dyn translate::Sink,
-        account: Option<Account>,
+        account: Option<Box<Account>>,
     ) -> Run {
         let Prepared {
             mut journey,
@@ -431,7 +431,7 @@ impl Engine {
 }
 
 /// Whoever goes on with a response tells of its end.
-fn hand_over(account: &mut Option<Account>) {
+fn hand_over(account: &mut Option<Box<Account>>) {
     if let Some(account) = account.take() {
         account.hand_over();
     }

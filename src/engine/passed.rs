@@ -36,7 +36,7 @@ pub struct Passed {
     seen: Seen,
     stream: bool,
     trial: Option<Trial>,
-    account: Option<Account>,
+    account: Option<Box<Account>>,
     /// For traces, until the account has it.
     call: Option<Call>,
     silence: Pin<Box<Sleep>>,
@@ -100,7 +100,7 @@ impl Passed {
     }
 
     /// Who tells of its end.
-    pub(super) fn is_accounted_by(&mut self, account: Option<Account>) {
+    pub(super) fn is_accounted_by(&mut self, account: Option<Box<Account>>) {
         self.account = account;
         if let Some(account) = &mut self.account {
             account.is_answered_by(&self.upstream, self.call.take());

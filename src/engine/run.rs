@@ -82,7 +82,7 @@ pub(super) struct Run {
     /// whole, text or calls nevertheless, token counts.
     finished: Option<Instant>,
     /// Told of it, as long as it goes on.
-    account: Option<Account>,
+    account: Option<Box<Account>>,
 }
 
 /// What a step of a run came to.
@@ -98,7 +98,7 @@ impl Run {
         pipeline: Pipeline,
         source: Source,
         settings: RunSettings,
-        account: Option<Account>,
+        account: Option<Box<Account>>,
     ) -> Self {
         let now = Instant::now();
         let idle = settings.upstream.settings().idle_timeout;
@@ -126,7 +126,7 @@ impl Run {
         journey: Box<Journey>,
         arrival: Arrival,
         settings: RunSettings,
-        account: Option<Account>,
+        account: Option<Box<Account>>,
     ) -> Self {
         let nothing = std::future::pending::<(Box<Journey>, Result<Arrived, Refusal>)>();
         let mut run = Self::new(

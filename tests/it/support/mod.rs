@@ -3,6 +3,7 @@
 
 pub(crate) mod events;
 pub(crate) mod http;
+pub(crate) mod pages;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -60,6 +60,16 @@ impl Proxy {
         }
     }
 
+    /// Its host and port.
+    pub(crate) fn host(&self) -> String {
+        self.address.clone()
+    }
+
+    /// Waits for it to end by itself; its exit code.
+    pub(crate) fn wait_for_end(mut self, limit: Duration) -> Option<i32> {
+        self.process.wait(limit)
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
@@ -106,7 +116,7 @@ impl ProxyBuilder {
     /// Starts it and waits until it listens.
     pub(crate) fn start(self) -> Proxy {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
+        let mut command = Command::new(binary());
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         if let Some(toml) = &self.config {
             let file = home.path().join("proxy.toml");
@@ -133,6 +143,14 @@ impl ProxyBuilder {
             home,
         }
     }
+}
+
+/// The program that is tested: the one that was built with the tests, or another one.
+fn binary() -> OsString {
+    let other = std::env::var_os("ANTIPHON_TEST_BINARY");
+    // A relative path is one below the package.
+    let other = other.map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path).into());
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_antiphon").into())
 }
 
 /// Nothing of the developer's own settings or state reaches a test.
