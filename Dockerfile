@@ -33,6 +33,9 @@ RUN touch src/main.rs src/lib.rs \
 
 # --- The root file system ------------------------------------------------------------------------------------
 FROM docker.io/library/debian:${DEBIAN}-slim AS root
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# No versions: what the release has, with its security fixes, is what is wanted.
+# hadolint ignore=DL3008
 RUN apt-get -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends ca-certificates libgcc-s1
 COPY --from=build /src/target/release/antiphon /antiphon
@@ -40,8 +43,7 @@ COPY LICENSE /LICENSE
 
 # The program, the loader and the libraries that it names; users; certificates. The lists of packages stay, where
 # scanners look for them, and so do the licences.
-RUN set -eu; \
-    mkdir -p /image/etc /image/usr/bin /image/var/lib/dpkg/status.d /image/usr/share/doc/antiphon; \
+RUN mkdir -p /image/etc /image/usr/bin /image/var/lib/dpkg/status.d /image/usr/share/doc/antiphon; \
     cp /antiphon /image/usr/bin/antiphon; \
     cp /LICENSE /image/usr/share/doc/antiphon/copyright; \
     for library in $(ldd /antiphon | grep -o '/[^ ]*'); do \
