@@ -21,6 +21,8 @@ use crate::config::{self, Config, ConfigError, Flags};
 
 /// The exit code for a wrong configuration or command line.
 const EXIT_USAGE: u8 = 2;
+/// The exit code of a program that was to end, and had to cut off what still ran.
+const EXIT_CUT_OFF: u8 = 3;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -50,7 +52,8 @@ struct ConfigArgs {
     // An empty variable is the same as none, which clap's own parser of paths does not take.
     #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
-    /// The address to listen on, instead of the file's
+    /// Where to listen, instead of where the file says: an address, or `unix:PATH`, or several with commas
+    /// between
     #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
     listen: Option<String>,
     /// The one model server to use; no file is needed then, and every model's name goes there

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::StartError;
+use crate::closing::Closing;
 use crate::config::{self, Config, KeySource, Pattern, Show};
 use crate::engine::{
     self, Engine, Kept, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
@@ -17,6 +18,7 @@ use crate::engine::{
 use crate::json::Edits;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
+use crate::server::{Pem, tls_settings};
 use crate::translate::{Limits, Thinking};
 use crate::upstream::{
     self, BreakerSettings, DialectSettings, ProxySetting, Strategy, Upstream, WireApi,
@@ -52,6 +54,24 @@ pub(super) fn rebuild_upstreams(
     config.upstreams.iter().map(build).collect()
 }
 
+/// How connections of clients are protected, if they are.
+///
+/// # Errors
+/// The certificate or its key is unusable.
+pub fn server_tls(
+    server: &config::Server,
+) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+    let Some(tls) = &server.tls else {
+        return Ok(None);
+    };
+    let settings = tls_settings(Pem {
+        cert: &tls.cert_pem,
+        key: tls.key_pem.expose_secret(),
+        client_ca: tls.client_ca_pem.as_deref(),
+    })?;
+    Ok(Some(settings))
+}
+
 /// Whether an upstream's profile and its overrides are right, in words if not.
 ///
 /// # Errors
@@ -68,6 +88,7 @@ pub(super) fn build_engine(
     config: &Config,
     key: Arc<SealingKey>,
     kept: Kept,
+    closing: Closing,
     before: Option<(&Config, &Engine)>,
 ) -> Result<Engine, StartError> {
     let settings = engine::Settings {
@@ -90,6 +111,7 @@ pub(super) fn build_engine(
         routes(config),
         seals,
         kept,
+        closing,
     ))
 }
 

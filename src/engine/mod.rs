@@ -21,6 +21,7 @@ mod frames;
 mod history;
 mod keep;
 mod notes;
+mod over;
 mod passed;
 mod prepare;
 mod recipe;
@@ -45,11 +46,13 @@ pub use catalog::{CatalogEntry, Modality, ModelMetadata};
 pub use count::TokenCount;
 pub use follow::Follow;
 pub use keep::Kept;
+pub use over::shutting_down;
 pub use passed::Passed;
 pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
+use crate::closing::Closing;
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
 use crate::time::unix_now;
@@ -85,6 +88,7 @@ pub struct Engine {
     routes: Routes,
     seals: Arc<dyn Seals>,
     kept: Kept,
+    closing: Closing,
     catalog: catalog::Cache,
     told: Arc<notes::Told>,
 }
@@ -129,6 +133,7 @@ impl Engine {
         routes: Routes,
         seals: Arc<dyn Seals>,
         kept: Kept,
+        closing: Closing,
     ) -> Self {
         Self {
             settings,
@@ -136,6 +141,7 @@ impl Engine {
             routes,
             seals,
             kept,
+            closing,
             catalog: catalog::Cache::default(),
             told: Arc::default(),
         }
@@ -219,7 +225,10 @@ impl Engine {
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
-            Asked::Passed(passed) => return Ok(Reply::Passed(passed)),
+            Asked::Passed(mut passed) => {
+                passed.until(self.closing.watch());
+                return Ok(Reply::Passed(passed));
+            }
         };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
@@ -294,10 +303,18 @@ impl Engine {
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
         // what may be asked once more, shorter, must not have begun to answer.
-        let early = if streams && prepared.droppable == 0 && !journey.may_pass() {
-            journey.go_soon(self.settings.first_status_wait).await
-        } else {
-            Some(journey.go().await)
+        let early = async {
+            if streams && prepared.droppable == 0 && !journey.may_pass() {
+                journey.go_soon(self.settings.first_status_wait).await
+            } else {
+                Some(journey.go().await)
+            }
+        };
+        let mut watch = self.closing.watch();
+        let early = tokio::select! {
+            biased;
+            () = watch.over() => Some(Err(over::cut_off(&self.closing))),
+            early = early => early,
         };
         waiting.over();
         early.transpose()
@@ -329,6 +346,7 @@ impl Engine {
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: translate::text_bytes(journey.chat()),
+            watch: self.closing.watch(),
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();

@@ -39,6 +39,7 @@ impl Worker {
             body,
             previous,
             permit,
+            under_way,
             ..
         } = asked;
         let id = new_id();
@@ -62,7 +63,7 @@ impl Worker {
         if let (false, Some(previous), Some(lane)) = (went_well, previous, &self.caller.lane) {
             lane.forget(&previous);
         }
-        drop(permit);
+        drop((permit, under_way));
         Some(())
     }
 

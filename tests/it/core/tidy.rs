@@ -16,6 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("demo", &[]),
     ("codex", &[]),
     ("config", &[]),
+    ("closing", &[]),
+    ("files", &[]),
     ("shutdown", &[]),
     ("reload", &[]),
     ("responses", &["json"]),
@@ -35,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "closing",
             "json",
             "responses",
             "sse",
@@ -47,6 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "closing",
             "engine",
             "ids",
             "json",
@@ -60,6 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "closing",
             "config",
             "engine",
             "ids",
@@ -79,6 +84,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "codex",
             "config",
             "demo",
+            "files",
             "log",
             "profile",
             "reload",

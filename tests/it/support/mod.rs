@@ -3,6 +3,7 @@
 
 pub(crate) mod events;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
