@@ -3,6 +3,7 @@
 mod check;
 mod codex;
 mod demo;
+mod health;
 mod probe;
 mod profiles;
 mod replay;
@@ -76,6 +77,8 @@ enum Command {
     /// With `--probe` it also sends a dozen small requests to each upstream, and prints what it supports
     /// and the settings that follow from that.
     Check(check::CheckArgs),
+    /// Ask the running program whether it takes new work; for a container's health check
+    Health(health::HealthArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
     /// List the built-in dialects of servers, or print one in full
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(&cli.config),
         Command::Demo(args) => demo::run(&cli.config, &args),
         Command::Check(args) => check::run(&cli.config, &args),
+        Command::Health(args) => health::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),
