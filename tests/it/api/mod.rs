@@ -15,6 +15,8 @@ mod endurance;
 mod faults;
 mod heal;
 mod items;
+#[cfg(unix)]
+mod listen;
 mod log;
 mod misc;
 mod models;
@@ -34,6 +36,7 @@ mod stored;
 mod streams;
 mod structured;
 mod tenants;
+mod tls;
 mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};

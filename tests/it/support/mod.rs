@@ -9,4 +9,5 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod real;
 pub(crate) mod socket;
+pub(crate) mod tls;
 pub(crate) mod upstream;
