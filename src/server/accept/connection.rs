@@ -31,8 +31,8 @@ pub(super) struct Connection {
     stage: Stage,
     shared: Arc<Shared>,
     place: Arc<Place>,
-    /// What it waits for, and until when.
-    waits: Waits,
+    /// What it waits for, after how many requests, and until when.
+    waits: (Waits, u32),
     alarm: Option<Pin<Box<Sleep>>>,
     /// It is known how to wake it.
     known: bool,
@@ -85,7 +85,7 @@ impl Connection {
             stage,
             shared,
             place,
-            waits: Waits::Nothing,
+            waits: (Waits::Nothing, 0),
             alarm: None,
             known: false,
             leaves: false,
@@ -173,7 +173,7 @@ impl Connection {
             Waits::Nothing
         } else if self.leaves || self.is_draining() {
             Waits::End
-        } else if !place.has_asked() {
+        } else if place.asked() == 0 {
             Waits::First
         } else if matches!(self.stage, Stage::Http1(_)) && place.has_heard() {
             Waits::Head
@@ -186,10 +186,11 @@ impl Connection {
     /// Ready with what it waited for, once that has been too long.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Waits> {
         let waits = self.waits();
+        let since = (waits, self.place.asked());
         let settings = &self.shared.settings;
         let limit = match waits {
             Waits::Nothing => {
-                self.waits = waits;
+                self.waits = since;
                 self.alarm = None;
                 return Poll::Pending;
             }
@@ -200,8 +201,9 @@ impl Connection {
         let alarm = self
             .alarm
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if self.waits != waits {
-            self.waits = waits;
+        // A request may have begun and ended since it was looked at last.
+        if self.waits != since {
+            self.waits = since;
             alarm.as_mut().reset(Instant::now() + limit);
         }
         ready!(alarm.as_mut().poll(cx));

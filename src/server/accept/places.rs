@@ -64,8 +64,8 @@ pub(in crate::server) struct Place {
     stalled: AtomicBool,
     /// Something came since the last request ended.
     heard: AtomicBool,
-    /// There was a request.
-    asked: AtomicBool,
+    /// Requests so far; so many that they begin anew are as good.
+    asked: AtomicU32,
     /// It is told when its last request ends, as that may end in another task.
     shared: AtomicBool,
 }
@@ -127,7 +127,7 @@ impl Places {
             evicted: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             heard: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
             shared: AtomicBool::new(false),
         });
         if let Some(entry) = list.entry(number) {
@@ -266,8 +266,8 @@ impl Place {
             list.unqueue(self.number);
             self.evicted.store(false, Ordering::Release);
             self.heard.store(false, Ordering::Relaxed);
-            self.asked.store(true, Ordering::Relaxed);
         }
+        self.asked.fetch_add(1, Ordering::Relaxed);
         drop(list);
         UnderWay(Arc::clone(self))
     }
@@ -304,8 +304,8 @@ impl Place {
         self.shared.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there was a request.
-    pub(super) fn has_asked(&self) -> bool {
+    /// How many requests there were so far.
+    pub(super) fn asked(&self) -> u32 {
         self.asked.load(Ordering::Relaxed)
     }
 
@@ -353,6 +353,13 @@ impl Place {
         if let Some(waker) = told {
             waker.wake();
         }
+    }
+}
+
+impl UnderWay {
+    /// Whether it is worked on in a task of its own.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.shared.load(Ordering::Relaxed)
     }
 }
 
@@ -466,7 +473,7 @@ mod tests {
         assert!(!place.is_evicted());
         assert!(!places.make_room(), "there is nobody to ask");
         drop(request);
-        assert!(place.has_asked());
+        assert_eq!(place.asked(), 1);
         assert!(places.make_room());
     }
 

@@ -26,6 +26,10 @@ use crate::responses::ErrorObject;
 use crate::server::error::Failure;
 use crate::upstream::Refusal;
 
+/// How much of an answer is given to a stream of HTTP/2 at a time: whether its client takes anything is
+/// seen only when a piece is gone.
+const PIECE: usize = 16 * 1024;
+
 /// The routes, for one connection.
 pub(super) struct Service {
     shared: Arc<Shared>,
@@ -91,8 +95,11 @@ impl Future for Answering {
             Answer::There(answer) => answer.take().unwrap_or_default(),
         };
         let under_way = self.under_way.take();
+        let splits = under_way.as_ref().is_some_and(UnderWay::is_shared);
         Poll::Ready(Ok(answer.map(|body| Counted {
             body,
+            rest: Bytes::new(),
+            splits,
             _under_way: under_way,
         })))
     }
@@ -101,7 +108,25 @@ impl Future for Answering {
 /// A body whose request is under way until it is dropped.
 pub(super) struct Counted {
     body: Body,
+    /// What was too much for one piece.
+    rest: Bytes,
+    /// Whether it is given in pieces.
+    splits: bool,
     _under_way: Option<UnderWay>,
+}
+
+impl Counted {
+    /// Keeps what is more than a piece for later.
+    fn split(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) if data.len() > PIECE => {
+                self.rest = data.split_off(PIECE);
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(other) => other,
+        }
+    }
 }
 
 impl HttpBody for Counted {
@@ -112,7 +137,15 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let frame = if self.rest.is_empty() {
+            Pin::new(&mut self.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
+        let frame = match frame {
+            Poll::Ready(Some(Ok(frame))) if self.splits => Poll::Ready(Some(Ok(self.split(frame)))),
+            frame => frame,
+        };
         SAID.set(match frame.is_pending() {
             true => Said::Waits,
             false => Said::Gives,
@@ -121,11 +154,14 @@ impl HttpBody for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.rest.is_empty() {
+            true => self.body.size_hint(),
+            false => SizeHint::default(),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ mod ending;
 mod endurance;
 mod faults;
 mod heal;
+mod http1;
+mod http2;
 mod items;
 #[cfg(unix)]
 mod listen;

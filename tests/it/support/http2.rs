@@ -11,10 +11,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 pub(crate) const DATA: u8 = 0;
+pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 
@@ -31,10 +32,15 @@ pub(crate) struct Http2<S> {
     pub(crate) stream: S,
     /// What came on streams whose answers were not asked for yet.
     came: HashMap<u32, Answer>,
+    /// The window of each stream, and how much of it was taken and not given back, by stream.
+    window: u32,
+    owed: HashMap<u32, u32>,
     /// The code of the last goodbye.
     goodbye: Option<u32>,
     /// Whether what came makes room for more.
     pub(crate) takes: bool,
+    /// How long it takes for each piece.
+    pub(crate) pace: Duration,
 }
 
 /// What came on a stream.
@@ -74,8 +80,11 @@ impl<S: Read + Write> Http2<S> {
         let mut this = Self {
             stream,
             came: HashMap::new(),
+            window,
+            owed: HashMap::new(),
             goodbye: None,
             takes: true,
+            pace: Duration::ZERO,
         };
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         this.stream.write_all(preface).expect("it is sent");
@@ -169,11 +178,8 @@ impl<S: Read + Write> Http2<S> {
                 answer.body.extend_from_slice(&frame.payload);
                 answer.ended |= frame.flags & END_STREAM != 0;
                 let taken = u32::try_from(frame.payload.len()).expect("a short frame");
-                if self.takes && taken > 0 {
-                    for id in [0, frame.id] {
-                        let _ = self.try_send(WINDOW_UPDATE, 0, id, &taken.to_be_bytes());
-                    }
-                }
+                std::thread::sleep(self.pace);
+                self.take_in(frame.id, taken);
             }
             RST_STREAM => {
                 let answer = self.came.entry(frame.id).or_default();
@@ -190,6 +196,23 @@ impl<S: Read + Write> Http2<S> {
         Some(frame)
     }
 
+    /// Makes room for more once half of a window is gone: less at a time would part all that comes into
+    /// ever smaller pieces.
+    fn take_in(&mut self, id: u32, taken: u32) {
+        if !self.takes {
+            return;
+        }
+        for (id, window) in [(0, 65_535), (id, self.window)] {
+            let owed = self.owed.entry(id).or_default();
+            *owed += taken;
+            if *owed * 2 >= window {
+                let room = std::mem::take(owed);
+                // The stream may be over.
+                let _ = self.try_send(WINDOW_UPDATE, 0, id, &room.to_be_bytes());
+            }
+        }
+    }
+
     /// Reads until this has come on a stream.
     pub(crate) fn wait_for(&mut self, id: u32, words: &str) {
         loop {
@@ -204,12 +227,22 @@ impl<S: Read + Write> Http2<S> {
 
     /// Reads the whole answer on a stream.
     pub(crate) fn answer(&mut self, id: u32) -> Answer {
-        while !self.came.get(&id).is_some_and(|answer| answer.ended) {
+        while !self.has_ended(id) {
             assert!(
                 self.step().is_some(),
                 "the connection ended before {id} did"
             );
         }
+        self.take(id)
+    }
+
+    /// Whether all of an answer has come.
+    pub(crate) fn has_ended(&self, id: u32) -> bool {
+        self.came.get(&id).is_some_and(|answer| answer.ended)
+    }
+
+    /// What has come of an answer.
+    pub(crate) fn take(&mut self, id: u32) -> Answer {
         self.came.remove(&id).unwrap_or_default()
     }
 
