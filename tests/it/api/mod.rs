@@ -4,6 +4,8 @@
 mod background;
 mod bodies;
 mod calls;
+#[cfg(unix)]
+mod care;
 mod cli;
 mod compaction;
 mod compliance;
