@@ -1,6 +1,11 @@
 //! HTTP/1 as attackers write it: what could be read in two ways is refused, or is the last thing that its
 //! connection says; and what is too large or too slow has an end.
 
+#![expect(
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

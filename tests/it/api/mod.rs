@@ -11,6 +11,8 @@ mod compaction;
 mod compliance;
 mod conversations;
 #[cfg(unix)]
+mod curl;
+#[cfg(unix)]
 mod ending;
 #[cfg(unix)]
 mod endurance;

@@ -4,7 +4,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -29,6 +31,7 @@ pub(crate) struct Identity {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
+        params.distinguished_name = named("the authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
@@ -42,14 +45,21 @@ impl Authority {
     pub(crate) fn issue(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
-        let cert = CertificateParams::new(names)
-            .and_then(|params| params.signed_by(&key, &self.issuer))
-            .expect("a certificate");
+        let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name = named("the one");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         Identity {
             cert: cert.pem(),
             key: key.serialize_pem(),
         }
     }
+}
+
+/// A name, as some take a certificate whose issuer has the same for its own issuer.
+fn named(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
 }
 
 /// What a client is like.
