@@ -278,6 +278,11 @@ fn accept_settings(server: &config::Server) -> AcceptSettings {
 }
 
 impl Reloader {
+    /// Looks at the configuration that is served now.
+    pub fn served<T>(&self, look: impl FnOnce(&Config) -> T) -> T {
+        look(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Serves this configuration from now on. Requests that run end under the old one. What is wrong
     /// with it is logged, and changes nothing.
     pub fn apply(&self, config: Result<Config, ConfigError>) {

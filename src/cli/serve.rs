@@ -94,11 +94,14 @@ fn watched(config: &Config) -> Vec<PathBuf> {
 async fn follow(mut changes: Changes, args: ConfigArgs, reloader: Arc<Reloader>) {
     loop {
         changes.next().await;
-        let (args, reloader) = (args.clone(), Arc::clone(&reloader));
+        let (args, served) = (args.clone(), Arc::clone(&reloader));
+        let reloader = Arc::clone(&reloader);
         // Files are read in it, which may take a moment on a bad day.
         let applied = tokio::task::spawn_blocking(move || reloader.apply(args.load()));
         if let Err(error) = applied.await {
             tracing::error!(%error, "the configuration could not be reloaded");
         }
+        // It may name other files now.
+        changes.watch(&served.served(watched));
     }
 }

@@ -23,8 +23,10 @@ use crate::closing::Step;
 use crate::server::tls::HTTP2;
 use crate::time::Instant;
 
-/// How long a connection without a request may take to close.
+/// How long a connection without a request may take to close. Over HTTP/2 the last answer may still be on
+/// its way, which is not seen from here; who has all of it leaves at once.
 const LEAVES: Duration = Duration::from_secs(1);
+const HTTP2_LEAVES: Duration = Duration::from_secs(5);
 
 /// A connection at work.
 pub(super) struct Connection {
@@ -196,6 +198,7 @@ impl Connection {
             }
             Waits::First | Waits::Head => settings.header_timeout,
             Waits::Next => settings.idle_timeout,
+            Waits::End if matches!(self.stage, Stage::Http2(_)) => HTTP2_LEAVES,
             Waits::End => LEAVES,
         };
         let alarm = self
@@ -239,13 +242,14 @@ impl Future for Connection {
             if this.is_draining() && !this.leaves && this.leave() {
                 continue;
             }
-            match ready!(this.poll_alarm(cx)) {
-                Waits::Next if this.leave() => {}
-                waits => {
-                    tracing::debug!(?waits, "a connection took too long");
-                    return Poll::Ready(());
-                }
+            let waits = ready!(this.poll_alarm(cx));
+            // Those who are in the middle of nothing are told.
+            let in_peace = waits == Waits::Next || matches!(this.stage, Stage::Http2(_));
+            if waits == Waits::End || !in_peace {
+                tracing::debug!(?waits, "a connection took too long");
+                return Poll::Ready(());
             }
+            this.leave();
         }
     }
 }

@@ -332,6 +332,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_inherit_that_each_write_goes_out_at_once() {
+        let address = Address::Tcp("127.0.0.1:0".parse().unwrap());
+        let mut listeners = Listeners::bind(&[address], SETTINGS).unwrap();
+        let Address::Tcp(address) = listeners.addresses()[0] else {
+            panic!("it is TCP");
+        };
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let accepted = std::future::poll_fn(|cx| listeners.poll_accept(cx)).await;
+        let socket = accepted.unwrap();
+        socket.hurry();
+        let Socket::Tcp(stream) = socket else {
+            panic!("it is TCP");
+        };
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
     async fn both_families_can_have_the_same_port() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
