@@ -3,6 +3,7 @@
 mod check;
 mod codex;
 mod demo;
+mod health;
 mod probe;
 mod profiles;
 mod replay;
@@ -21,6 +22,8 @@ use crate::config::{self, Config, ConfigError, Flags};
 
 /// The exit code for a wrong configuration or command line.
 const EXIT_USAGE: u8 = 2;
+/// The exit code of a program that was to end, and had to cut off what still ran.
+const EXIT_CUT_OFF: u8 = 3;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -50,7 +53,8 @@ struct ConfigArgs {
     // An empty variable is the same as none, which clap's own parser of paths does not take.
     #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
-    /// The address to listen on, instead of the file's
+    /// Where to listen, instead of where the file says: an address, or `unix:PATH`, or several with commas
+    /// between
     #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
     listen: Option<String>,
     /// The one model server to use; no file is needed then, and every model's name goes there
@@ -73,6 +77,8 @@ enum Command {
     /// With `--probe` it also sends a dozen small requests to each upstream, and prints what it supports
     /// and the settings that follow from that.
     Check(check::CheckArgs),
+    /// Ask the running program whether it takes new work; for a container's health check
+    Health(health::HealthArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
     /// List the built-in dialects of servers, or print one in full
@@ -89,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(&cli.config),
         Command::Demo(args) => demo::run(&cli.config, &args),
         Command::Check(args) => check::run(&cli.config, &args),
+        Command::Health(args) => health::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -15,10 +15,12 @@
 pub mod app;
 pub mod chat;
 pub mod cli;
+pub mod closing;
 pub mod codex;
 pub mod config;
 pub mod demo;
 pub mod engine;
+mod files;
 mod ids;
 pub mod json;
 pub mod log;

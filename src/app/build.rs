@@ -17,6 +17,7 @@ use crate::engine::{
 use crate::json::Edits;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
+use crate::server::{Pem, tls_settings};
 use crate::telemetry::Metrics;
 use crate::translate::{Limits, Thinking};
 use crate::upstream::{
@@ -52,6 +53,24 @@ pub(super) fn rebuild_upstreams(
         }
     };
     config.upstreams.iter().map(build).collect()
+}
+
+/// How connections of clients are protected, if they are.
+///
+/// # Errors
+/// The certificate or its key is unusable.
+pub fn server_tls(
+    server: &config::Server,
+) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+    let Some(tls) = &server.tls else {
+        return Ok(None);
+    };
+    let settings = tls_settings(Pem {
+        cert: &tls.cert_pem,
+        key: tls.key_pem.expose_secret(),
+        client_ca: tls.client_ca_pem.as_deref(),
+    })?;
+    Ok(Some(settings))
 }
 
 /// Whether an upstream's profile and its overrides are right, in words if not.
@@ -91,6 +110,7 @@ pub(super) fn build_engine(
         routes(config),
         Arc::new(Arc::clone(&lasting.key)),
         lasting.kept.clone(),
+        lasting.closing.clone(),
         Arc::clone(&lasting.metrics),
     ))
 }

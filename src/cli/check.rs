@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::probe::{Report, probe};
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
-use crate::app::build_upstreams;
+use crate::app::{build_upstreams, server_tls};
 use crate::config::{Config, KeySource, Pattern, Source, StorePlace, Target};
 use crate::upstream::{ModelInfo, Refusal, Upstream};
 
@@ -34,6 +34,9 @@ pub(super) fn run(args: &ConfigArgs, own: &CheckArgs) -> ExitCode {
         Ok(upstreams) => upstreams,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
+    if let Err(error) = server_tls(&config.server) {
+        return fail(&error, EXIT_USAGE);
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
@@ -115,7 +118,7 @@ fn print(
         Source::Flags => "the command line".to_owned(),
     };
     writeln!(out, "Configuration: {source}: right")?;
-    writeln!(out, "Listens on:    http://{}", config.server.listen)?;
+    writeln!(out, "Listens on:    {}", config.server.places().join(", "))?;
     let place = match &config.store.place {
         StorePlace::None => "nothing is kept".to_owned(),
         StorePlace::Memory => "memory, until the program ends".to_owned(),

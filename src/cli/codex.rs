@@ -19,6 +19,10 @@ pub(super) struct CodexArgs {
     /// The model that Codex begins with [default: the first that the configuration names]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Where Codex reaches this proxy, if not at the address that it listens on: a name that its
+    /// certificate is for, or that of a machine before it
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
 }
 
 pub(super) fn run(args: &ConfigArgs, codex: CodexArgs) -> ExitCode {
@@ -26,30 +30,37 @@ pub(super) fn run(args: &ConfigArgs, codex: CodexArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
-    let snippet = snippet_for(&config, codex.model);
+    let Some(snippet) = snippet_for(&config, codex.model, codex.base_url) else {
+        let message = "Codex needs an address, and this listens on unix sockets only: add one to `listen`, or give --base-url";
+        return fail(&message, 1);
+    };
     match codex.write {
         true => write(&snippet),
         false => written(print(&snippet)),
     }
 }
 
-fn snippet_for(config: &Config, model: Option<String>) -> Snippet {
+fn snippet_for(
+    config: &Config,
+    model: Option<String>,
+    base_url: Option<String>,
+) -> Option<Snippet> {
     let named = || {
         config.models.iter().find_map(|model| match &model.name {
             Pattern::Exact(name) => Some(name.clone()),
             Pattern::Glob(_) => None,
         })
     };
-    let mut address = config.server.listen;
-    if address.ip().is_unspecified() {
-        // Every address is not one that can be dialled.
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    Snippet {
-        base_url: format!("http://{address}/v1"),
+    let server = &config.server;
+    let own = || {
+        let address = server.addresses().into_iter().next()?;
+        Some(format!("{}://{address}/v1", server.scheme()))
+    };
+    Some(Snippet {
+        base_url: base_url.or_else(own)?,
         model: model.or_else(named),
         key: codex::Key::default(),
-    }
+    })
 }
 
 fn print(snippet: &Snippet) -> io::Result<()> {

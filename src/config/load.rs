@@ -13,7 +13,7 @@ use super::find::choose;
 use super::place::{Places, Setting, line_of, quoted};
 use super::raw::{
     self, RawConfig, RawLog, RawMetrics, RawModel, RawPreset, RawReasoning, RawServer, RawStore,
-    RawTracing, RawUpstream,
+    RawTls, RawTracing, RawUpstream,
 };
 use super::resolve::Resolver;
 use super::{Config, Source};
@@ -35,7 +35,7 @@ pub type DialectCheck = fn(&str, &Url, &toml::Table) -> Result<(), String>;
 pub struct Flags {
     /// `--config FILE`
     pub config: Option<PathBuf>,
-    /// `--listen ADDR:PORT`
+    /// `--listen ADDR:PORT`, or several places with commas between
     pub listen: Option<String>,
     /// `--upstream URL`
     pub upstream: Option<String>,
@@ -194,17 +194,21 @@ fn from_flags(flags: &Flags, env: &BTreeMap<String, String>) -> Vec<Loose> {
     let mut add = |keys: &[&str], value: &str, place: Place| {
         settings.push((
             keys.iter().map(|&key| key.to_owned()).collect(),
-            text(value),
+            value.to_owned(),
             place,
         ));
     };
     if let Some(listen) = flags.listen() {
-        add(&["server", "listen"], listen, Place::Flag("--listen"));
+        add(
+            &["server", "listen"],
+            &list(listen),
+            Place::Flag("--listen"),
+        );
     }
     if let Some(url) = flags.upstream() {
         let flag = Place::Flag("--upstream");
-        add(&["default_upstream"], FLAG_UPSTREAM, flag.clone());
-        add(&["upstreams", FLAG_UPSTREAM, "base_url"], url, flag);
+        add(&["default_upstream"], &text(FLAG_UPSTREAM), flag.clone());
+        add(&["upstreams", FLAG_UPSTREAM, "base_url"], &text(url), flag);
         if env
             .get(FLAG_UPSTREAM_KEY)
             .is_some_and(|key| !key.is_empty())
@@ -212,7 +216,7 @@ fn from_flags(flags: &Flags, env: &BTreeMap<String, String>) -> Vec<Loose> {
             let place = Place::Variable(FLAG_UPSTREAM_KEY.to_owned());
             add(
                 &["upstreams", FLAG_UPSTREAM, "env_key"],
-                FLAG_UPSTREAM_KEY,
+                &text(FLAG_UPSTREAM_KEY),
                 place,
             );
         }
@@ -234,6 +238,15 @@ fn literal(value: &str) -> String {
         None | Some(DeValue::Datetime(_)) => text(value),
         Some(_) => value.to_owned(),
     }
+}
+
+/// What stands between commas, as an array; one text alone as itself.
+fn list(value: &str) -> String {
+    if !value.contains(',') {
+        return text(value);
+    }
+    let parts = value.split(',').map(|part| text(part.trim()));
+    format!("[{}]", parts.collect::<Vec<_>>().join(", "))
 }
 
 fn text(value: &str) -> String {
@@ -309,6 +322,12 @@ fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mu
         if let Some(DeValue::Table(inner)) = table.get_mut(section).map(toml::Spanned::get_mut) {
             sift(inner, &[section], known);
         }
+    }
+    let server = table.get_mut("server").map(toml::Spanned::get_mut);
+    if let Some(DeValue::Table(server)) = server
+        && let Some(DeValue::Table(tls)) = server.get_mut("tls").map(toml::Spanned::get_mut)
+    {
+        sift(tls, &["server", "tls"], raw::keys::<RawTls>());
     }
     for (section, known) in [
         ("upstreams", raw::keys::<RawUpstream>()),

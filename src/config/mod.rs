@@ -6,6 +6,7 @@
 
 mod error;
 mod find;
+mod listen;
 mod load;
 mod place;
 mod raw;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
+pub use listen::{Listen, Tls};
 pub use load::{DialectCheck, Flags, load};
 
 /// Everything that can be set. Its `Debug` shows no secrets.
@@ -66,10 +68,14 @@ pub enum Source {
 /// `[server]`: how clients are listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// The address; with port 0 the system picks one.
-    pub listen: SocketAddr,
+    /// Where; there is at least one place.
+    pub listen: Vec<Listen>,
+    /// Who may use unix sockets, as `chmod` has it.
+    pub unix_mode: u32,
     /// Whether an address that other machines can reach is meant.
     pub allow_public: bool,
+    /// How connections over TCP are protected; `None` for not at all.
+    pub tls: Option<Tls>,
     /// Whether `data: [DONE]` follows the last event.
     pub done_sentinel: bool,
     /// How long a stream is silent before it gets a keepalive event; `None` for never.
@@ -80,10 +86,27 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a client may take for its request's body.
     pub body_timeout: Duration,
+    /// How long a connection may ask nothing between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// The longest head of a request.
+    pub max_header_bytes: usize,
+    /// The most headers of a request.
+    pub max_headers: usize,
     /// The longest request body.
     pub max_body_bytes: usize,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most requests at a time on one HTTP/2 connection.
+    pub http2_max_streams: u32,
+    /// How often an HTTP/2 client is asked whether it is still there; `None` for never.
+    pub http2_ping_interval: Option<Duration>,
+    /// How long it may take to say so.
+    pub http2_ping_timeout: Duration,
+    /// How long clients are still served once the program is asked to stop and says that it is not
+    /// ready any more.
+    pub shutdown_delay: Duration,
     /// How long responses in progress may take to end once the program is asked to stop.
     pub drain_timeout: Duration,
 }

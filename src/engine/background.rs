@@ -20,6 +20,7 @@ use super::keep::{Keeping, Kept, unavailable};
 use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::run::{Run, Step, late};
 use super::{Asked, Engine, Reply};
+use crate::closing::Closing;
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
@@ -50,8 +51,6 @@ pub struct BackgroundSettings {
     pub concurrency: usize,
     /// How long a replica may be silent before what it holds is lost.
     pub lease: Duration,
-    /// How long running work may go on once the process is to end.
-    pub drain: Duration,
 }
 
 /// What this process makes, by id, each with the word to stop.
@@ -164,8 +163,6 @@ pub struct Worker {
     settings: BackgroundSettings,
     name: String,
     tasks: TaskTracker,
-    /// The process is to end, and running work with it.
-    ending: CancellationToken,
 }
 
 impl Worker {
@@ -184,12 +181,12 @@ impl Worker {
             settings,
             name,
             tasks: TaskTracker::new(),
-            ending: CancellationToken::new(),
         })
     }
 
-    /// Works until `stop`, then lets running work end for as long as the settings say.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Works until the process is to end, then lets running work end, until that is cut off.
+    pub async fn run(self, closing: Closing) {
+        let stop = closing.draining();
         let mut changes = self.store.changes();
         let care = self.care();
         let claim = async {
@@ -207,18 +204,19 @@ impl Worker {
             () = claim => {}
             () = care => {}
         }
-        self.end().await;
+        self.end(&closing).await;
     }
 
-    async fn end(&self) {
+    async fn end(&self, closing: &Closing) {
         self.tasks.close();
+        let mut watch = closing.watch();
         // Leases are renewed as long as work goes on.
         tokio::select! {
             () = self.tasks.wait() => return,
             () = self.care() => {}
-            () = tokio::time::sleep(self.settings.drain) => {}
+            () = watch.over() => {}
         }
-        self.ending.cancel();
+        // Each is told by itself, and has its end to store.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
     }
 
@@ -249,7 +247,6 @@ impl Worker {
             worker: self.name.clone(),
             record: job.record,
             stop,
-            ending: self.ending.clone(),
         };
         let trace = trace::of_work("background response", &TraceContext::default());
         let trace_id = trace::trace_id(&trace);
@@ -393,8 +390,6 @@ struct Work {
     record: Record,
     /// It was called off.
     stop: CancellationToken,
-    /// The process is to end.
-    ending: CancellationToken,
 }
 
 impl Work {
@@ -402,10 +397,6 @@ impl Work {
         let mut frames = Frames::default();
         let made = tokio::select! {
             () = self.stop.cancelled() => return,
-            () = self.ending.cancelled() => {
-                let message = "The server is about to end; the response was not finished.";
-                Err(ErrorObject::server(message).with_code("server_shutting_down"))
-            }
             made = self.make(request, &mut frames) => made,
         };
         let (record, items) = match made {

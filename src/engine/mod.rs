@@ -23,6 +23,7 @@ mod frames;
 mod history;
 mod keep;
 mod notes;
+mod over;
 mod passed;
 mod prepare;
 mod recipe;
@@ -46,11 +47,13 @@ pub use catalog::{CatalogEntry, Modality, ModelMetadata};
 pub use count::TokenCount;
 pub use follow::Follow;
 pub use keep::Kept;
+pub use over::shutting_down;
 pub use passed::Passed;
 pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
+use crate::closing::Closing;
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
 use crate::telemetry::Metrics;
@@ -89,6 +92,7 @@ pub struct Engine {
     routes: Routes,
     seals: Arc<dyn Seals>,
     kept: Kept,
+    closing: Closing,
     catalog: catalog::Cache,
     told: Arc<notes::Told>,
     metrics: Arc<Metrics>,
@@ -136,6 +140,7 @@ impl Engine {
         routes: Routes,
         seals: Arc<dyn Seals>,
         kept: Kept,
+        closing: Closing,
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.know_models(routes.model_names());
@@ -145,6 +150,7 @@ impl Engine {
             routes,
             seals,
             kept,
+            closing,
             catalog: catalog::Cache::default(),
             told: Arc::default(),
             metrics,
@@ -261,6 +267,7 @@ impl Engine {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
             Asked::Passed(mut passed) => {
                 passed.is_accounted_by(account.take());
+                passed.until(self.closing.watch());
                 return Ok(Reply::Passed(passed));
             }
         };
@@ -345,10 +352,18 @@ impl Engine {
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
         // what may be asked once more, shorter, must not have begun to answer.
-        let early = if streams && prepared.droppable == 0 && !journey.may_pass() {
-            journey.go_soon(self.settings.first_status_wait).await
-        } else {
-            Some(journey.go().await)
+        let early = async {
+            if streams && prepared.droppable == 0 && !journey.may_pass() {
+                journey.go_soon(self.settings.first_status_wait).await
+            } else {
+                Some(journey.go().await)
+            }
+        };
+        let mut watch = self.closing.watch();
+        let early = tokio::select! {
+            biased;
+            () = watch.over() => Some(Err(over::cut_off(&self.closing))),
+            early = early => early,
         };
         early.transpose()
     }
@@ -380,6 +395,7 @@ impl Engine {
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: translate::text_bytes(journey.chat()),
+            watch: self.closing.watch(),
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();

@@ -16,7 +16,9 @@ use serde::Deserialize;
 use tokio::time::Sleep;
 
 use super::account::{Account, PassedOn};
+use super::over;
 use super::recipe::Leg;
+use crate::closing::Watch;
 use crate::json::Text;
 use crate::responses::ErrorObject;
 use crate::sse;
@@ -43,6 +45,8 @@ pub struct Passed {
     /// The request's id here.
     id: String,
     model: String,
+    /// Tells when the process ends, once the client is sent what is passed on.
+    watch: Option<Watch>,
 }
 
 /// What the log tells of an answer.
@@ -74,6 +78,7 @@ impl Passed {
             silence: Box::pin(tokio::time::sleep(idle)),
             id,
             model: leg.stop.model.clone(),
+            watch: None,
         };
         while this.ready.is_empty() {
             match std::future::poll_fn(|cx| this.poll_read(cx)).await {
@@ -105,6 +110,11 @@ impl Passed {
         if let Some(account) = &mut self.account {
             account.is_answered_by(&self.upstream, self.call.take());
         }
+    }
+
+    /// Passes on until then at most.
+    pub(super) fn until(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// The whole answer, of one that is not streamed.
@@ -203,12 +213,12 @@ impl Passed {
     }
 
     /// The answer broke off: the client is told in its own language.
-    fn break_off(&mut self, error: ErrorObject) {
-        let error = self.upstream.without_secrets(error);
+    fn break_off(&mut self, refusal: Refusal) {
+        let error = self.upstream.without_secrets(refusal.error);
         let id = self.seen.id.clone();
         let id = id.unwrap_or_else(|| format!("resp_{}", self.id));
         let sequence = self.seen.sequence + 1;
-        let refusal = Refusal::of_break(error);
+        let refusal = Refusal { error, ..refusal };
         self.end(Some(&refusal));
         let event = serde_json::json!({
             "type": "response.failed",
@@ -219,7 +229,7 @@ impl Passed {
                 "created_at": crate::time::unix_now(),
                 "model": self.model,
                 "status": "failed",
-                "error": {"code": "server_error", "message": refusal.error.message},
+                "error": {"code": refusal.error.code, "message": refusal.error.message},
                 "incomplete_details": null,
                 "output": [],
                 "usage": null,
@@ -252,13 +262,21 @@ impl Body for Passed {
                 this.end(None);
                 return Poll::Ready(None);
             }
+            if let Some(watch) = &mut this.watch
+                && watch.is_over(cx)
+                && this.seen.status.is_none()
+            {
+                let cut_off = over::cut_off(watch.closing());
+                this.break_off(cut_off);
+                continue;
+            }
             match ready!(this.poll_read(cx)) {
                 Some(Ok(())) => {}
-                Some(Err(error)) => this.break_off(error),
+                Some(Err(error)) => this.break_off(Refusal::of_break(error)),
                 None if this.seen.status.is_none() => {
                     this.ready.clear();
                     let message = "the upstream's stream ended in the middle of its answer";
-                    this.break_off(ErrorObject::server(message));
+                    this.break_off(Refusal::of_break(ErrorObject::server(message)));
                 }
                 None => {}
             }

@@ -15,8 +15,10 @@ use tracing::{Instrument, Span};
 
 use super::account::Account;
 use super::attempt::{Arrival, Arrived, Journey};
+use super::over;
 use super::structured::{Judgement, Structured};
 use super::tell::Telling;
+use crate::closing::Watch;
 use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
@@ -58,6 +60,8 @@ pub(super) struct RunSettings {
     pub(super) keepalive_interval: Option<Duration>,
     /// The size of the request for the upstream, in bytes.
     pub(super) asked: usize,
+    /// Tells when the process ends, and all that runs with it.
+    pub(super) watch: Watch,
 }
 
 /// An answer that is being read.
@@ -256,6 +260,9 @@ impl Run {
     ///
     /// After [`Step::Over`] it must not be called again.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Poll<Step> {
+        if self.settings.watch.is_over(cx) {
+            return Poll::Ready(self.cut_off(sink));
+        }
         if self.is_overdue() {
             return Poll::Ready(self.ring(sink));
         }
@@ -430,6 +437,18 @@ impl Run {
         let next = next.unwrap_or_else(|| now + self.upstream().idle_timeout);
         self.alarm.as_mut().reset(next);
         Step::Read
+    }
+
+    /// The process ends, and does not wait for the answer. What was all there but for the upstream's
+    /// last word is whole nevertheless.
+    fn cut_off(&mut self, sink: &mut dyn Sink) -> Step {
+        // Nobody else is asked.
+        self.journey = None;
+        let cut_off = match self.finished {
+            Some(_) => None,
+            None => Some(over::cut_off(self.settings.watch.closing())),
+        };
+        self.end(cut_off, sink)
     }
 
     /// What is wrong with the answer at its end, so that another one may be asked for.

@@ -10,6 +10,7 @@ mod query;
 mod routes;
 mod segments;
 mod socket;
+mod tls;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -27,14 +28,19 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument;
 
-pub use accept::{AcceptSettings, serve};
+pub use accept::{
+    AcceptSettings, Acceptor, Address, Connections, Http2Settings, ListenSettings, Listeners,
+};
+pub use tls::{Pem, Tls, TlsError, tls_settings};
 
+use crate::closing::Closing;
 use crate::engine::Engine;
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::telemetry::Metrics;
 use crate::telemetry::trace::{self, TraceContext};
 use crate::upstream::Refusal;
+use accept::{Place, Tenancy, UnderWay};
 use error::Failure;
 use socket::Sockets;
 
@@ -42,6 +48,8 @@ use socket::Sockets;
 #[derive(Clone)]
 pub struct AppState {
     live: Arc<ArcSwap<Live>>,
+    /// How far the end of the program has come.
+    pub closing: Closing,
     /// Set once the program is to end: no new work is taken.
     pub draining: CancellationToken,
     sockets: Sockets,
@@ -61,10 +69,11 @@ pub struct Live {
 impl AppState {
     /// Begins with these; there are `max_sockets` at a time.
     #[must_use]
-    pub fn new(live: Live, max_sockets: usize, metrics: Arc<Metrics>) -> Self {
+    pub fn new(live: Live, max_sockets: usize, closing: Closing, metrics: Arc<Metrics>) -> Self {
         Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
-            draining: CancellationToken::new(),
+            draining: closing.draining().clone(),
+            closing,
             sockets: Sockets::new(max_sockets),
             metrics,
         }

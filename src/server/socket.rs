@@ -9,7 +9,9 @@ mod lane;
 mod message;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -17,8 +19,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::AppState;
-use crate::engine::{Caller, Lane, Session};
+use super::{AppState, Tenancy};
+use crate::engine::{Caller, Lane, Session, shutting_down};
 use crate::responses::ErrorObject;
 use crate::time::Instant;
 use crate::upstream::Refusal;
@@ -70,6 +72,8 @@ pub(super) struct Connection {
     /// What is under way; dropped with the connection, and the upstreams' connections with it.
     workers: TaskTracker,
     gone: CancellationToken,
+    /// Its place among all connections, which it may have to give up while it asks nothing.
+    tenancy: Option<Tenancy>,
 }
 
 /// Why a connection ends.
@@ -78,6 +82,8 @@ enum End {
     Gone,
     /// The process is to end.
     Draining,
+    /// Its place is needed.
+    Evicted,
     /// It has lived for long enough.
     Old,
     /// The client does not keep to the protocol, or to the limits.
@@ -91,7 +97,12 @@ async fn say(socket: &mut WebSocket, message: Message) -> bool {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
+pub(super) async fn serve(
+    socket: WebSocket,
+    state: AppState,
+    caller: Caller,
+    tenancy: Option<Tenancy>,
+) {
     let (outbox, events) = mpsc::channel(OUTBOX);
     let connection = Connection {
         state,
@@ -102,6 +113,7 @@ pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
         outbox,
         workers: TaskTracker::new(),
         gone: CancellationToken::new(),
+        tenancy,
     };
     connection.run(socket, events).await;
 }
@@ -117,7 +129,12 @@ impl Connection {
             if drained && events.is_empty() {
                 break End::Draining;
             }
+            let evicted = poll_fn(|cx| match &mut self.tenancy {
+                Some(tenancy) => tenancy.poll_end(cx),
+                None => Poll::Pending,
+            });
             tokio::select! {
+                () = evicted => break End::Evicted,
                 event = events.recv() => {
                     let Some(event) = event else { break End::Gone };
                     if !say(&mut socket, Message::text(event)).await {
@@ -180,6 +197,7 @@ impl Connection {
                 (close_code::PROTOCOL, "that is not understood")
             }
             End::Draining => (close_code::AWAY, "the server is about to end"),
+            End::Evicted => (close_code::AGAIN, "the place is needed; connect again"),
             End::Old => {
                 let minutes = MAX_AGE.as_secs() / 60;
                 let error = ErrorObject::invalid(format!(
@@ -224,9 +242,7 @@ impl Connection {
     /// Gives a request to its lane.
     fn hand_over(&mut self, mut asked: Asked) -> Result<(), Refusal> {
         if self.state.draining.is_cancelled() {
-            let error = ErrorObject::server("The server is about to end; connect again.")
-                .with_code("server_shutting_down");
-            return Err(Refusal::new(503, error));
+            return Err(shutting_down());
         }
         let too_many = |what: String| {
             let error = ErrorObject::invalid(what).with_code("websocket_stream_limit_reached");
@@ -238,6 +254,7 @@ impl Connection {
                 "At most {MAX_UNDER_WAY} responses can be under way on a connection."
             ))
         })?);
+        asked.under_way = self.tenancy.as_ref().map(Tenancy::begin);
         let name = asked.lane.clone().unwrap_or_default();
         if !self.lanes.contains_key(&name) {
             let named = self.lanes.keys().filter(|lane| !lane.is_empty()).count();

@@ -132,7 +132,7 @@ impl Refusal {
                 "rate_limit_exceeded" | "slow_down" | "insufficient_quota" | "usage_not_included",
             ) => 429,
             Some("model_not_found") => 404,
-            Some("server_is_overloaded") => 503,
+            Some("server_is_overloaded" | "server_shutting_down") => 503,
             _ => 502,
         };
         let mut refusal = Self::new(status, error);

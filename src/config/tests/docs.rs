@@ -33,6 +33,7 @@ fn names(rows: &[&str]) -> Vec<String> {
 fn every_key_is_in_the_reference() {
     for (heading, keys) in [
         ("## `[server]`", raw::keys::<RawServer>()),
+        ("## `[server.tls]`", raw::keys::<RawTls>()),
         ("## `[log]`", raw::keys::<RawLog>()),
         ("## `[metrics]`", raw::keys::<RawMetrics>()),
         ("## `[tracing]`", raw::keys::<RawTracing>()),

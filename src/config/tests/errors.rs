@@ -72,7 +72,7 @@ fn a_variable_is_named() {
     let world = World::with(ONE).env("ANTIPHON__SERVER__LISTEN", "8787");
     assert_eq!(
         world.error(),
-        "ANTIPHON__SERVER__LISTEN: `server.listen`: expected a string, found integer `8787`\n\
+        "ANTIPHON__SERVER__LISTEN: `server.listen`: expected a string or an array of strings, found integer `8787`\n\
          help: put it in double quotes"
     );
     let world = World::with(ONE).env("ANTIPHON__MODELS__M__INPUT", "[1]");

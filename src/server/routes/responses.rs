@@ -5,20 +5,20 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::json_bytes;
-use crate::engine::{Caller, Reply};
+use crate::engine::{Caller, Reply, shutting_down};
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
 use crate::server::query::Query;
 use crate::server::segments::Segments;
-use crate::server::{AppState, Live, body, caller, socket};
-use crate::upstream::{Refusal, RetryAfter};
+use crate::server::{AppState, Live, Place, Tenancy, body, caller, socket};
+use crate::upstream::Refusal;
 
 /// `POST`: a response, streamed or whole.
 pub(in crate::server) async fn create(
@@ -150,6 +150,7 @@ fn answer(reply: Reply) -> Response {
 pub(in crate::server) async fn upgrade(
     State(state): State<AppState>,
     headers: HeaderMap,
+    place: Option<Extension<Arc<Place>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let wants = headers
@@ -180,7 +181,8 @@ pub(in crate::server) async fn upgrade(
         .max_frame_size(max_body_bytes)
         .on_upgrade(move |socket| {
             open.track_future(async move {
-                socket::serve(socket, state, caller).await;
+                let tenancy = place.map(|Extension(place)| Tenancy::new(place));
+                socket::serve(socket, state, caller, tenancy).await;
                 drop(permit);
             })
         })
@@ -191,15 +193,6 @@ fn no_socket(why: &str) -> Refusal {
     let message = format!("This connection cannot become a WebSocket ({why}): use POST.");
     let error = ErrorObject::invalid(message).with_code("websocket_not_supported");
     Refusal::new(426, error)
-}
-
-fn shutting_down() -> Refusal {
-    let error = ErrorObject::server("The server is about to end; try again.")
-        .with_code("server_shutting_down");
-    Refusal {
-        retry_after: Some(RetryAfter::seconds(1)),
-        ..Refusal::new(503, error)
-    }
 }
 
 fn event_stream(body: Body) -> Response {

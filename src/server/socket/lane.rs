@@ -43,6 +43,7 @@ impl Worker {
             body,
             previous,
             permit,
+            under_way,
             ..
         } = asked;
         let id = new_id();
@@ -66,7 +67,7 @@ impl Worker {
         if let (false, Some(previous), Some(lane)) = (went_well, previous, &self.caller.lane) {
             lane.forget(&previous);
         }
-        drop(permit);
+        drop((permit, under_way));
         Some(())
     }
 

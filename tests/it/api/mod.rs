@@ -4,15 +4,25 @@
 mod background;
 mod bodies;
 mod calls;
+#[cfg(unix)]
+mod care;
 mod cli;
 mod compaction;
 mod compliance;
 mod conversations;
 #[cfg(unix)]
+mod curl;
+#[cfg(unix)]
+mod ending;
+#[cfg(unix)]
 mod endurance;
 mod faults;
 mod heal;
+mod http1;
+mod http2;
 mod items;
+#[cfg(unix)]
+mod listen;
 mod log;
 mod metrics;
 mod misc;
@@ -33,6 +43,7 @@ mod stored;
 mod streams;
 mod structured;
 mod tenants;
+mod tls;
 mod traces;
 mod upstreams;
 
@@ -186,6 +197,18 @@ impl Live {
         );
         stream.write_all(head.as_bytes()).expect("the head is sent");
         stream.write_all(body.as_bytes()).expect("the body is sent");
+        Self {
+            stream,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Fetches something and does not wait.
+    fn get(proxy_url: &str, path: &str) -> Self {
+        let host = proxy_url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).expect("the proxy listens");
+        let head = format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the head is sent");
         Self {
             stream,
             heard: Vec::new(),

@@ -16,6 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("demo", &[]),
     ("codex", &[]),
     ("config", &[]),
+    ("closing", &[]),
+    ("files", &[]),
     ("shutdown", &[]),
     ("reload", &[]),
     ("telemetry", &["time"]),
@@ -44,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "closing",
             "json",
             "responses",
             "sse",
@@ -57,6 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "closing",
             "engine",
             "ids",
             "json",
@@ -71,6 +75,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "closing",
             "config",
             "engine",
             "ids",
@@ -91,6 +96,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "codex",
             "config",
             "demo",
+            "files",
             "log",
             "profile",
             "reload",

@@ -393,7 +393,7 @@ fn codex_binary(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Whether a program of the system is there. If not: one line about it, or under `CI=true` a failed test.
-fn needs(program: &str, probe: &[&str], for_what: &str) -> Option<()> {
+pub(crate) fn needs(program: &str, probe: &[&str], for_what: &str) -> Option<()> {
     let mut command = Command::new(program);
     command
         .args(probe)
