@@ -30,8 +30,8 @@ USER = 65532
 LARGEST = 40_000_000
 STATE = "/var/lib/antiphon"
 BASE = "http://127.0.0.1:8787"
-# What the image's check says while the program serves, and when it does not. 2: there is no such command yet.
-WELL, ILL = 2, 2
+# What the image's check says while the program serves, and when it does not.
+WELL, ILL = 0, 1
 
 
 def main():

@@ -31,6 +31,8 @@ CUSTOM = {
 # What the program does by itself.
 DRAIN_MS = 30_000
 DELAY_MS = 0
+# What it needs after both, to say good-bye.
+REST_MS = 6_000
 
 
 def main():
@@ -199,7 +201,7 @@ class Together:
         # Time to end.
         wait = server.get("drain_timeout_ms", DRAIN_MS) + server.get("shutdown_delay_ms", DELAY_MS)
         grace = pod.get("terminationGracePeriodSeconds", 30) * 1000
-        assert grace >= wait + 5000, f"{self.folder}: {grace} ms to end, but it takes {wait} ms"
+        assert grace >= wait + REST_MS, f"{self.folder}: {grace} ms to end, but it takes {wait} ms"
 
         # The image's variable goes before the file: both must say the same.
         listens = server["listen"]
@@ -292,7 +294,7 @@ def compose_files():
                 assert re.fullmatch(r"\$\{\w+:[?-][^}]*\}", value), f"{name}: {variable} stands there in plain text"
                 assert not re.search(r":-.+\}", value), f"{name}: {variable} has a default"
     assert whole["antiphon"]["environment"]["PGPASSWORD"] == whole["postgres"]["environment"]["POSTGRES_PASSWORD"]
-    assert seconds(whole["antiphon"]["stop_grace_period"]) > DRAIN_MS / 1000
+    assert seconds(whole["antiphon"]["stop_grace_period"]) >= (DRAIN_MS + REST_MS) / 1000
     example = (DEPLOY / ".env.example").read_text()
     named = set(re.findall(r"^#?(\w+)=", example, re.MULTILINE))
     assert named == variables, f"{named ^ variables} is not in both"
@@ -308,7 +310,7 @@ def seconds(text):
 
 def systemd_unit():
     text = (DEPLOY / "systemd/antiphon.service").read_text()
-    assert int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE).group(1)) * 1000 > DRAIN_MS + DELAY_MS
+    assert int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE).group(1)) * 1000 >= DELAY_MS + DRAIN_MS + REST_MS
     with tempfile.TemporaryDirectory() as folder:
         # `verify` wants the program to be there.
         unit = pathlib.Path(folder, "antiphon.service")
