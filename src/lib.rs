@@ -19,6 +19,8 @@ pub mod codex;
 pub mod config;
 pub mod demo;
 pub mod engine;
+mod gate;
+mod glob;
 mod ids;
 pub mod json;
 pub mod log;

@@ -19,11 +19,11 @@ use super::asking::{Asking, Question};
 use super::body::Body;
 use super::breaker::{BreakerSettings, Standing};
 use super::dialect::{DialectSettings, Known};
-use super::gate::{Gate, Permit, Shut};
 use super::health::{Health, ModelHealth, Trial};
 use super::refusal::{Fault, Refusal};
 use super::secrets::Secrets;
 use super::way::{Tls, Way};
+use crate::gate::{Gate, Line, Permit, Shut};
 use crate::json::Edits;
 use crate::profile::KeyHeader;
 use crate::responses::ErrorObject;
@@ -154,11 +154,10 @@ impl Upstream {
         let agent = HeaderValue::from_static(concat!("antiphon/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(agent);
         let way = Way::new(&settings, tls)?;
-        let (most_waiting, wait) = settings.queue;
         Ok(Self {
             secrets: secrets_of(&settings),
             known: Known::new(&settings.dialect, &settings.edits),
-            gate: Arc::new(Gate::new(settings.max_concurrency, most_waiting, wait)),
+            gate: Arc::new(Gate::new(settings.max_concurrency)),
             health: Arc::new(Health::new(settings.name.clone(), settings.breaker)),
             settings,
             way,
@@ -210,7 +209,7 @@ impl Upstream {
     /// Requests that are being answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
+        self.gate.inside()
     }
 
     /// Whether the next request would have to wait in line.
@@ -220,7 +219,8 @@ impl Upstream {
     }
 
     pub(super) fn enter(&self) -> Pin<Box<dyn Future<Output = Result<Permit, Shut>> + Send>> {
-        Box::pin(Arc::clone(&self.gate).enter())
+        let (most, wait) = self.settings.queue;
+        Box::pin(Arc::clone(&self.gate).enter(Line { most, wait }))
     }
 
     /// The error without this upstream's secrets.

@@ -7,7 +7,6 @@ mod breaker;
 mod client;
 mod dialect;
 mod direct;
-mod gate;
 mod health;
 mod models;
 mod pick;

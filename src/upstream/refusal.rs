@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::header::HeaderMap;
 
 use super::direct::Failure;
-use super::gate::Shut;
 use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
+use crate::gate::Shut;
 use crate::responses::ErrorObject;
 use crate::translate::fault;
 

@@ -15,6 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("show", &[]),
     ("demo", &[]),
     ("codex", &[]),
+    ("gate", &[]),
+    ("glob", &[]),
     ("config", &[]),
     ("shutdown", &[]),
     ("reload", &[]),
@@ -30,11 +32,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &["config"]),
     (
         "upstream",
-        &["chat", "json", "profile", "responses", "time", "translate"],
+        &[
+            "chat",
+            "gate",
+            "json",
+            "profile",
+            "responses",
+            "time",
+            "translate",
+        ],
     ),
     (
         "engine",
         &[
+            "glob",
             "json",
             "responses",
             "sse",
