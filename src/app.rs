@@ -2,6 +2,7 @@
 //! it when the configuration changes.
 
 mod build;
+mod guard;
 mod shelf;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
 
+use crate::admission::Admission;
 use crate::config::{Config, ConfigError};
 use crate::engine::{BackgroundSettings, Engine, Kept, Worker};
 use crate::ids::new_id;
@@ -97,7 +99,8 @@ impl App {
         };
         let listener = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let state = AppState::new(live(config, engine), server.max_connections);
+        let admission = Admission::new(guard::admission(config));
+        let state = AppState::new(live(config, engine, admission), server.max_connections);
         let reloader = Arc::new(Reloader {
             state: state.clone(),
             key,
@@ -139,9 +142,10 @@ impl App {
     /// Serves until `stop`, then lets running responses end. Says whether all of them did.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> bool {
         let draining = self.state.draining.clone();
-        let state = self.state.clone();
-        let current = move || Arc::clone(&state.live().engine);
-        let worker = Worker::new(current, self.background, new_id());
+        let (one, other) = (self.state.clone(), self.state.clone());
+        let engine = move || Arc::clone(&one.live().engine);
+        let permit = move |tenant: &str| Arc::clone(&other.live().admission).background(tenant);
+        let worker = Worker::new(engine, permit, self.background, new_id());
         let working = worker.map(|worker| tokio::spawn(worker.run(draining.clone())));
         let stop = async move {
             stop.await;
@@ -174,7 +178,7 @@ impl Reloader {
             }
         };
         let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if format!("{:?}", *old) == format!("{new:?}") && has_same_upstreams(&old, &new) {
+        if format!("{:?}", *old) == format!("{new:?}") && has_same_secrets(&old, &new) {
             tracing::debug!("nothing has changed in the configuration");
             return;
         }
@@ -206,26 +210,32 @@ impl Reloader {
             upstreams_kept = kept,
             models = new.models.len(),
             profiles = new.presets.len(),
+            keys = new.clients.keys.len(),
             "the configuration was reloaded"
         );
-        self.state.replace(live(&new, engine));
+        let admission = before.admission.after(guard::admission(&new));
+        self.state.replace(live(&new, engine, admission));
         *old = new;
     }
 }
 
 /// What requests are served by.
-fn live(config: &Config, engine: Engine) -> Live {
+fn live(config: &Config, engine: Engine, admission: Admission) -> Live {
     Live {
         engine: Arc::new(engine),
+        admission: Arc::new(admission),
+        cors: guard::cors(config),
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     }
 }
 
-/// Whether no upstream differs, secrets included.
-fn has_same_upstreams(one: &Config, other: &Config) -> bool {
+/// Whether no upstream and no key differs, secrets included.
+fn has_same_secrets(one: &Config, other: &Config) -> bool {
     let pairs = one.upstreams.iter().zip(&other.upstreams);
-    one.upstreams.len() == other.upstreams.len() && pairs.into_iter().all(|(a, b)| a.is_same(b))
+    one.clients == other.clients
+        && one.upstreams.len() == other.upstreams.len()
+        && pairs.into_iter().all(|(a, b)| a.is_same(b))
 }
 
 /// The settings that differ and are read only when the program starts.

@@ -3,6 +3,7 @@
 mod check;
 mod codex;
 mod demo;
+mod key;
 mod probe;
 mod profiles;
 mod replay;
@@ -75,6 +76,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
+    /// Make a key for a client, or hash one that you have
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List the built-in dialects of servers, or print one in full
     Profiles(profiles::ProfilesArgs),
     /// Turn a recorded chat stream into events
@@ -90,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&cli.config, &args),
         Command::Check(args) => check::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
+        Command::Key(command) => key::run(&command),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),
     }

@@ -1,6 +1,6 @@
 //! `antiphon serve`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -39,13 +39,14 @@ async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {
     for upstream in &config.upstreams {
         tracing::info!(upstream = %upstream.name, url = %upstream.base_url, "upstream");
     }
+    if config.clients.need_key {
+        tracing::info!(keys = config.clients.keys.len(), "clients need a key");
+    }
     // Before it says that it listens: whoever reads that may change the file at once.
-    if let Source::File(file) = &config.source {
-        tokio::spawn(follow(
-            Changes::of(&watched(file, config)),
-            args.clone(),
-            app.reloader(),
-        ));
+    let files = watched(config);
+    if !files.is_empty() {
+        let changes = Changes::of(&files);
+        tokio::spawn(follow(changes, args.clone(), app.reloader()));
     }
     tracing::info!(config = %source, version = env!("CARGO_PKG_VERSION"), "listening on http://{}", app.address());
     let all_ended = app.serve(stop).await;
@@ -59,8 +60,12 @@ async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {
 }
 
 /// The files whose changes count: the configuration, and the keys and certificates that it names.
-fn watched(file: &Path, config: &Config) -> Vec<PathBuf> {
-    let mut files = vec![file.to_path_buf()];
+fn watched(config: &Config) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if let Source::File(file) = &config.source {
+        files.push(file.clone());
+    }
+    files.extend(config.clients.keys_file.clone());
     for upstream in &config.upstreams {
         if let KeySource::File(file) = &upstream.key_source {
             files.push(file.clone());

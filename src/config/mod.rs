@@ -4,6 +4,7 @@
 //! it becomes a `Config` in `resolve`. Built-in defaults give way to the file, the file to
 //! variables like `ANTIPHON__SERVER__LISTEN`, and these to the command line.
 
+mod clients;
 mod error;
 mod find;
 mod load;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use clients::{ClientKey, Clients, Cors, Limits, Rates};
 pub use error::{ConfigError, Place, Problem};
 pub use load::{DialectCheck, Flags, load};
 
@@ -34,6 +36,12 @@ pub struct Config {
     pub default_upstream: String,
     /// How clients are listened to.
     pub server: Server,
+    /// Who may ask.
+    pub clients: Clients,
+    /// What there is for all clients together.
+    pub limits: Limits,
+    /// Which web pages may ask; `None` for none.
+    pub cors: Option<Cors>,
     /// What is logged.
     pub log: Log,
     /// What becomes of the models' thinking.
@@ -64,7 +72,7 @@ pub enum Source {
 pub struct Server {
     /// The address; with port 0 the system picks one.
     pub listen: SocketAddr,
-    /// Whether an address that other machines can reach is meant.
+    /// Whether an address that other machines can reach is meant although no key is asked for.
     pub allow_public: bool,
     /// Whether `data: [DONE]` follows the last event.
     pub done_sentinel: bool,

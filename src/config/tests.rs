@@ -1,5 +1,6 @@
 //! What the sources say together, and what the shipped file says alone.
 
+mod clients;
 mod docs;
 mod errors;
 mod store;
@@ -14,7 +15,8 @@ use tempfile::TempDir;
 use super::find::SHIPPED;
 use super::load::load_in;
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawAuth, RawConfig, RawCors, RawKey, RawLimits, RawLog, RawModel, RawPreset,
+    RawReasoning, RawServer, RawStore, RawUpstream,
 };
 use super::*;
 
@@ -141,6 +143,11 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     };
     shows(&root, raw::keys::<RawConfig>());
     shows(&section(&["server"]), raw::keys::<RawServer>());
+    shows(&section(&["auth"]), raw::keys::<RawAuth>());
+    shows(&section(&["limits"]), raw::keys::<RawLimits>());
+    shows(&section(&["cors"]), raw::keys::<RawCors>());
+    let key = root["keys"][0].as_table().unwrap();
+    shows(key, raw::keys::<RawKey>());
     shows(&section(&["log"]), raw::keys::<RawLog>());
     shows(&section(&["reasoning"]), raw::keys::<RawReasoning>());
     shows(&section(&["store"]), raw::keys::<RawStore>());
@@ -166,14 +173,25 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
 fn the_shipped_file_shows_the_true_defaults() {
     let on = everything()
         .replace("/run/secrets/vllm-key", "vllm-key")
-        .replace("/etc/ssl/our-ca.pem", "vllm-key");
+        .replace("/etc/ssl/our-ca.pem", "vllm-key")
+        .replace("/etc/antiphon/keys.toml", "keys.toml");
     let world = World::with(&on)
         .file("vllm-key", "secret\n")
         .file("instructions.md", "Be brief.")
+        .file("keys.toml", "")
         .env("HOME", "/home/me");
     let shown = world.config();
     let default = World::new().env("HOME", "/home/me").config();
     assert_eq!(shown.server, default.server);
+    assert_eq!(
+        shown.limits.rates.max_streams,
+        default.limits.rates.max_streams
+    );
+    let shown_limits = Limits {
+        rates: default.limits.rates,
+        ..shown.limits
+    };
+    assert_eq!(shown_limits, default.limits, "a minute has none");
     assert_eq!(shown.log, default.log);
     assert_eq!(shown.reasoning, default.reasoning);
     assert_eq!(store::facts(&shown.store), store::facts(&default.store));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::caller::Caller;
-use super::prepare::{Order, Purpose, only_translated};
+use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::{Asked, Engine};
 use crate::json::tree::Tree;
 use crate::responses::kept;
@@ -24,7 +24,9 @@ impl Engine {
         caller: &Caller,
     ) -> Result<Vec<u8>, Refusal> {
         let order = Order::new(id, caller, Purpose::Summary);
-        let outcome = self.summary(&body, &order).await?;
+        let prepared = self.prepare(&body, &order).await?;
+        prepared.reserve()?;
+        let outcome = self.summary(prepared, &body, &order).await?;
         let people = self.people(&body, id, caller).await?;
         let mut items = people;
         for item in &outcome.output {
@@ -46,7 +48,9 @@ impl Engine {
             purpose: Purpose::Summary,
             ..order.clone()
         };
-        let outcome = self.summary(body, &order).await?;
+        // Not through itself again: what is summed up is not summed up first.
+        let prepared = self.prepare(body, &order).await?;
+        let outcome = self.summary(prepared, body, &order).await?;
         let sealed = outcome.output.into_iter().find_map(|item| match item {
             OutputItem::Compaction(item) => Some(item.encrypted_content),
             _ => None,
@@ -54,9 +58,12 @@ impl Engine {
         sealed.ok_or_else(|| Refusal::new(502, ErrorObject::server("the model gave no summary")))
     }
 
-    async fn summary(&self, body: &Bytes, order: &Order<'_>) -> Result<Outcome, Refusal> {
-        // Not through itself again: what is summed up is not summed up first.
-        let mut prepared = self.prepare(body, order).await?;
+    async fn summary(
+        &self,
+        mut prepared: Prepared,
+        body: &Bytes,
+        order: &Order<'_>,
+    ) -> Result<Outcome, Refusal> {
         prepared.background = false;
         prepared.stream = false;
 

@@ -50,6 +50,7 @@ pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
+use crate::admission::End;
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
 use crate::time::unix_now;
@@ -172,6 +173,9 @@ impl Engine {
     pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
         let mut order = Order::new(id, caller, Purpose::Answer);
         let prepared = self.prepare(&body, &order).await?;
+        if !prepared.warm_up {
+            prepared.reserve()?;
+        }
         if prepared.background {
             // Whoever makes it makes it fit.
             return self.enqueue(prepared, body).await;
@@ -290,6 +294,7 @@ impl Engine {
 
     async fn ask_once(&self, prepared: &mut Prepared) -> Result<Option<Arrived>, Refusal> {
         let waiting = Waiting::new(prepared);
+        let must_end = prepared.permit.as_ref().and_then(|permit| permit.end());
         let journey = &mut prepared.journey;
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
@@ -297,7 +302,7 @@ impl Engine {
         let early = if streams && prepared.droppable == 0 && !journey.may_pass() {
             journey.go_soon(self.settings.first_status_wait).await
         } else {
-            Some(journey.go().await)
+            Some(in_time(must_end, journey.go()).await)
         };
         waiting.over();
         early.transpose()
@@ -318,6 +323,7 @@ impl Engine {
             logprobs,
             stream,
             background,
+            permit,
             ..
         } = prepared;
         let limits = upstream.settings().limits;
@@ -329,6 +335,7 @@ impl Engine {
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: translate::text_bytes(journey.chat()),
+            permit,
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();
@@ -376,6 +383,20 @@ impl Engine {
         } else {
             Reply::Whole(json)
         }
+    }
+}
+
+/// Waits for an answer for as long as it may take in all.
+async fn in_time<T>(
+    must_end: Option<End>,
+    answer: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    match must_end {
+        None => answer.await,
+        Some(end) => match tokio::time::timeout_at(end.at, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(check::too_slow(&end)),
+        },
     }
 }
 

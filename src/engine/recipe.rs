@@ -14,6 +14,7 @@ use super::notes::Told;
 use super::route::Overrides;
 use super::shape::Shape;
 use super::structured;
+use crate::admission::Permit;
 use crate::json::{Edits, Object, Text};
 use crate::responses::CreateResponse;
 use crate::translate::{self, LowerError, LoweringOptions, Note, Seal, ToolMap};
@@ -43,6 +44,8 @@ pub(super) struct Recipe {
     pub(super) seal: Arc<dyn Seal>,
     /// The client's own key.
     pub(super) caller: HeaderMap,
+    /// To be told what an answer spends that is passed on.
+    pub(super) permit: Option<Arc<Permit>>,
     pub(super) stream: bool,
     /// What the request continues.
     pub(super) history: Arc<History>,

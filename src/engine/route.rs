@@ -1,6 +1,7 @@
 //! Which upstreams, and which of their models, stand behind the name that a client uses, and what is
 //! asked of them whatever the client says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::catalog::ModelMetadata;
@@ -141,7 +142,7 @@ impl Routes {
     pub fn choose<'r>(
         &'r self,
         model: &'r str,
-        picked: Option<&str>,
+        picked: Option<&'r str>,
     ) -> Result<Choice<'r>, Refusal> {
         let preset = picked.map(|name| self.preset(name)).transpose()?;
         let whole = self.find_with_fit(model);
@@ -153,6 +154,7 @@ impl Routes {
                     route,
                     preset: Some(preset),
                     name,
+                    profile: Some(suffix),
                 });
             }
             let is_own = |name| self.find_with_fit(name).map(|(fit, _)| fit) == Some(usize::MAX);
@@ -166,6 +168,7 @@ impl Routes {
             route,
             preset,
             name: model,
+            profile: picked,
         })
     }
 
@@ -192,6 +195,8 @@ pub struct Choice<'r> {
     preset: Option<&'r Preset>,
     /// The name that the client used, without a profile.
     name: &'r str,
+    /// The profile's name.
+    profile: Option<&'r str>,
 }
 
 impl<'r> Choice<'r> {
@@ -223,6 +228,16 @@ impl<'r> Choice<'r> {
             preset.or(target)
         };
         nearest.or(self.route.model.as_deref()).unwrap_or(self.name)
+    }
+
+    /// What was asked for: the model's name, and behind an `@` that of a profile, however it was
+    /// picked.
+    #[must_use]
+    pub fn full_name(&self) -> Cow<'r, str> {
+        match self.profile {
+            Some(profile) => format!("{}{PROFILE_MARK}{profile}", self.name).into(),
+            None => self.name.into(),
+        }
     }
 
     /// The limit for requests that set none.
@@ -363,6 +378,19 @@ mod tests {
         let without = Routes::new(vec![exact("m")], BTreeMap::new());
         let unknown = Err("model_not_found".to_owned());
         assert_eq!(chosen(&without, "m@fast", None), unknown);
+    }
+
+    #[test]
+    fn what_is_asked_for_has_one_name_however_it_is_asked_for() {
+        let routes = Routes::new(vec![glob("*")], presets(&["fast"]));
+        for (model, picked, name) in [
+            ("m", None, "m"),
+            ("m@fast", None, "m@fast"),
+            ("m", Some("fast"), "m@fast"),
+            ("m@main", None, "m@main"),
+        ] {
+            assert_eq!(routes.choose(model, picked).unwrap().full_name(), name);
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The time before a response's run begins: a client that leaves then is worth a line in the log.
 
+use std::sync::Arc;
+
 use super::Prepared;
+use crate::admission::Permit;
 use crate::time::Instant;
 use crate::upstream::millis;
 
@@ -12,6 +15,7 @@ pub(super) struct Waiting {
     upstream: String,
     since: Instant,
     over: bool,
+    permit: Option<Arc<Permit>>,
 }
 
 impl Waiting {
@@ -22,6 +26,7 @@ impl Waiting {
             upstream: prepared.upstream.settings().name.clone(),
             since: Instant::now(),
             over: false,
+            permit: prepared.permit.clone(),
         }
     }
 
@@ -34,6 +39,9 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.over {
+            if let Some(permit) = &self.permit {
+                permit.spend_reserved();
+            }
             tracing::info!(
                 response.id = %self.id,
                 model = %self.model,

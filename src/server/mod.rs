@@ -3,9 +3,13 @@
 //! The table of contents is [`router`]; each route has a file of its own in `routes/`.
 
 mod accept;
+mod admit;
 mod body;
 mod caller;
+mod cors;
 mod error;
+mod origin;
+mod peer;
 mod query;
 mod routes;
 mod segments;
@@ -28,7 +32,9 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument;
 
 pub use accept::{AcceptSettings, serve};
+pub use cors::Cors;
 
+use crate::admission::Admission;
 use crate::engine::Engine;
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
@@ -49,6 +55,10 @@ pub struct AppState {
 pub struct Live {
     /// Answers requests.
     pub engine: Arc<Engine>,
+    /// Lets them in.
+    pub admission: Arc<Admission>,
+    /// The web pages that may ask; `None` for none but this machine's.
+    pub cors: Option<Cors>,
     /// The most bytes of a request's body, decompressed.
     pub max_body_bytes: usize,
     /// How long a request's body may take.
@@ -123,22 +133,29 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));
-    Router::new()
+    let guarded = Router::new()
         .merge(api.clone())
         .nest("/v1", api)
-        .route("/healthz", get(routes::health::live))
-        .route("/readyz", get(routes::health::ready))
-        .route("/", get(routes::health::root))
         // What Codex asks an Ollama before it trusts it (`--oss`).
         .route("/api/version", get(routes::ollama::version))
         .route("/api/tags", get(routes::ollama::tags))
         .route("/api/pull", post(routes::ollama::pull))
+        .method_not_allowed_fallback(no_such_method)
+        // Outermost last: what is sent without a right key is not even unpacked.
+        .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .route_layer(middleware::from_fn_with_state(state.clone(), admit::known));
+    Router::new()
+        .merge(guarded)
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .route("/", get(routes::health::root))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        // Outermost last: a panic becomes a 500, every answer gets a request id.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        // Outermost last: a panic becomes a 500, pages may see also that, every answer gets a
+        // request id.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
         .layer(middleware::from_fn(request_id))
         .with_state(state)
 }

@@ -31,6 +31,9 @@ use crate::translate::Limits;
 
 /// The header in which Azure and some gateways want the key.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// The header in which clients give their key for an upstream, where `Authorization` has the one for
+/// this server.
+pub const UPSTREAM_KEY: HeaderName = HeaderName::from_static("x-upstream-key");
 /// The most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 64 * 1024;
 /// How long an error's body may take.
@@ -278,6 +281,18 @@ impl Upstream {
     fn of_caller(&self, caller: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if !self.settings.passthrough {
+            return headers;
+        }
+        if let Some(key) = caller.get(UPSTREAM_KEY) {
+            let (name, value) = match self.settings.dialect.profile.key_header {
+                KeyHeader::Bearer => (AUTHORIZATION, [b"Bearer ", key.as_bytes()].concat()),
+                KeyHeader::ApiKey => (API_KEY, key.as_bytes().to_vec()),
+            };
+            // It was a header's value, and is one with a word before it.
+            if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
             return headers;
         }
         for name in [AUTHORIZATION, API_KEY] {

@@ -21,7 +21,7 @@ pub use answer::Answer;
 pub(crate) use asking::millis;
 pub use asking::{Asking, Question};
 pub use breaker::{BreakerSettings, Standing, State};
-pub use client::{ProxySetting, Settings, Upstream, UpstreamError, WireApi};
+pub use client::{ProxySetting, Settings, UPSTREAM_KEY, Upstream, UpstreamError, WireApi};
 pub use dialect::{Dialect, DialectSettings};
 pub use health::{ModelHealth, Trial};
 pub use models::ModelInfo;

@@ -119,6 +119,13 @@ impl Refusal {
         }
     }
 
+    /// Whether a limit of this server refuses.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        // Other servers' limits are no fault of the request.
+        self.status == 429 && self.fault == Fault::Request
+    }
+
     /// When the client is told to try again: as the upstream said, or soon if it is busy and said
     /// nothing.
     #[must_use]

@@ -62,6 +62,7 @@ impl Drop for Run {
     /// A client that leaves takes its run with it, and with the run the upstream's connection.
     fn drop(&mut self) {
         if let Some(pipeline) = &self.pipeline {
+            self.tell_left(pipeline);
             tracing::info!(
                 parent: &self.span,
                 response.id = %pipeline.id(),

@@ -1,13 +1,15 @@
 //! One lane of a connection: its requests, one after the other.
 
 use std::pin::pin;
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::message::{self, Asked};
+use crate::admission::{Permit, Work};
 use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::server::AppState;
@@ -42,18 +44,14 @@ impl Worker {
             ..
         } = asked;
         let id = new_id();
-        let went_well = match self
-            .state
-            .live()
-            .engine
-            .create(body, &id, &self.caller)
-            .await
-        {
-            Ok(Reply::Passed(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Stream(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Follow(follow)) => self.tell(Body::new(follow)).await?,
-            // Over a socket all is streamed.
-            Ok(Reply::Whole(_)) => true,
+        let went_well = match self.create(body, &id).await {
+            Ok((reply, _permit)) => match reply {
+                Reply::Passed(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Stream(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Follow(follow) => self.tell(Body::new(follow)).await?,
+                // Over a socket all is streamed.
+                Reply::Whole(_) => true,
+            },
             Err(refusal) => {
                 self.refuse(&id, &refusal).await?;
                 false
@@ -64,6 +62,20 @@ impl Worker {
         }
         drop(permit);
         Some(())
+    }
+
+    /// Lets a request in, and asks.
+    async fn create(&self, body: Bytes, id: &str) -> Result<(Reply, Arc<Permit>), Refusal> {
+        let live = self.state.live();
+        let key = live.admission.know_again(self.caller.key.as_deref())?;
+        let admission = Arc::clone(&live.admission);
+        let permit = Arc::new(admission.enter(key.clone(), Work::Ask).await?);
+        let caller = Caller {
+            key,
+            permit: Some(Arc::clone(&permit)),
+            ..self.caller.clone()
+        };
+        Ok((live.engine.create(body, id, &caller).await?, permit))
     }
 
     /// Sends each event as a message; says whether the response came to a good end.
@@ -92,14 +104,20 @@ impl Worker {
     }
 
     async fn refuse(&self, id: &str, refusal: &Refusal) -> Option<()> {
-        tracing::warn!(
-            response.id = %format_args!("resp_{id}"),
-            status = refusal.status,
-            error.code = refusal.error.code.as_deref(),
-            error = %refusal.error.message,
-            "request refused"
-        );
+        if !refusal.is_limit() {
+            log(id, refusal);
+        }
         let event = message::refusal(refusal, self.name.as_deref());
         self.outbox.send(event).await.ok()
     }
+}
+
+fn log(id: &str, refusal: &Refusal) {
+    tracing::warn!(
+        response.id = %format_args!("resp_{id}"),
+        status = refusal.status,
+        error.code = refusal.error.code.as_deref(),
+        error = %refusal.error.message,
+        "request refused"
+    );
 }

@@ -50,6 +50,7 @@ fn every_example_in_the_documents_loads() {
     for name in [
         "docs/configuration.md",
         "README.md",
+        "docs/access.md",
         "docs/troubleshooting.md",
     ] {
         let text = fs::read_to_string(root().join(name)).expect("a document");

@@ -15,9 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("show", &[]),
     ("demo", &[]),
     ("codex", &[]),
+    ("key", &[]),
     ("gate", &[]),
     ("glob", &[]),
-    ("config", &[]),
+    ("config", &["key"]),
     ("shutdown", &[]),
     ("reload", &[]),
     ("responses", &["json"]),
@@ -43,8 +44,13 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "admission",
+        &["gate", "glob", "key", "responses", "time", "upstream"],
+    ),
+    (
         "engine",
         &[
+            "admission",
             "glob",
             "json",
             "responses",
@@ -58,6 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "admission",
             "engine",
             "ids",
             "json",
@@ -71,6 +78,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "admission",
             "config",
             "engine",
             "ids",
@@ -90,6 +98,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "codex",
             "config",
             "demo",
+            "key",
             "log",
             "profile",
             "reload",
