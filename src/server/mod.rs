@@ -165,7 +165,7 @@ async fn request_id(request: Request, next: Next) -> Response {
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
     let id = format!("req_{}", new_id());
     // A span of the highest level, or else a log of warnings only would be without ids.
-    let span = tracing::error_span!("request", id = %id);
+    let span = tracing::error_span!("request", id = %id, key = tracing::field::Empty);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);

@@ -63,6 +63,10 @@ pub(super) async fn known(
         body::discard(request, &body::OF_STRANGERS).await;
         return Failure(refusal).into_response();
     }
+    if let Some(key) = &key {
+        // Each line in the log about the request has it.
+        tracing::Span::current().record("key", key.name.as_str());
+    }
     request.extensions_mut().insert(Known { live, key });
     next.run(request).await
 }

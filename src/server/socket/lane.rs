@@ -28,7 +28,8 @@ impl Worker {
     /// Works until the connection is gone.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         while let Some(asked) = asked.recv().await {
-            let span = tracing::error_span!("request", id = %format_args!("req_{}", new_id()));
+            let key = self.caller.key.as_deref().map(|key| key.name.as_str());
+            let span = tracing::error_span!("request", id = %format_args!("req_{}", new_id()), key);
             let Some(()) = self.answer(asked).instrument(span).await else {
                 return;
             };

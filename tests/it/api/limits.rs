@@ -104,14 +104,11 @@ fn requests_of_a_minute_are_counted_for_each_key() {
     let start = "Rate limit reached for key 'one' on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in ";
     assert!(words.starts_with(start), "{words}");
     let millis = number(&reply, "retry-after-ms");
-    assert!((10_000..=20_000).contains(&millis), "{millis}");
+    assert!((1..=20_000).contains(&millis), "{millis}");
     assert_eq!(number(&reply, "retry-after"), millis.div_ceil(1000));
     assert_eq!(number(&reply, "x-ratelimit-remaining-requests"), 0);
-    assert!(
-        words.ends_with(&format!("{}s.", millis / 1000))
-            || words.contains(&format!("{}.", millis / 1000)),
-        "{words}"
-    );
+    let again = format!("Please try again in {}", millis / 1000);
+    assert!(words.contains(&again), "{words}");
 
     // What does not ask a model is not counted, and others are others.
     one.get("/models");
@@ -136,6 +133,16 @@ fn requests_of_a_minute_are_counted_for_each_key() {
     );
 
     let log = proxy.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("\"message\":\"response\""));
+    let (mut of_one, mut of_two) = (0, 0);
+    for line in lines {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        of_one += i32::from(line["span"]["key"] == "one");
+        of_two += i32::from(line["span"]["key"] == "two");
+    }
+    assert_eq!((of_one, of_two), (3, 1), "{log}");
     assert_eq!(log.matches("a limit refuses requests").count(), 1, "{log}");
     assert!(
         log.contains("\"limit\":\"requests_per_minute\",\"key\":\"one\",\"tenant\":\"one\""),
@@ -228,7 +235,7 @@ fn a_response_is_under_way_until_its_last_byte() {
 fn streams_that_pass_and_streams_that_follow_have_a_place_too() {
     let upstream = Upstream::by(|request| {
         let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_up", "status": "in_progress"}});
-        let done = json!({"type": "response.completed", "sequence_number": 1, "response": {"id": "resp_up", "status": "completed", "usage": {"input_tokens": 5, "output_tokens": 6}}});
+        let done = json!({"type": "response.completed", "sequence_number": 1, "response": {"id": "resp_up", "status": "completed", "usage": {"input_tokens": 100, "output_tokens": 50}}});
         let event = |reply: Reply, event: &Value| {
             reply.bytes(format!(
                 "event: {}\ndata: {event}\n\n",
@@ -255,12 +262,12 @@ fn streams_that_pass_and_streams_that_follow_have_a_place_too() {
         assert!(Instant::now() < until, "the place is never free");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Eleven tokens, which the upstream tells, and those of the one that was left.
+    // What the upstream told, and what the one was taken for that was left.
     let left = number(
         &ask(&one, json!({"stream": true})),
         "x-ratelimit-remaining-tokens",
     );
-    assert!((900..990).contains(&left), "{left}");
+    assert!((700..960).contains(&left), "{left}");
 
     let upstream = halves();
     let proxy = serving(&upstream, "", &[("sk-one", "max_streams = 1")]);
@@ -283,7 +290,7 @@ fn streams_that_pass_and_streams_that_follow_have_a_place_too() {
 fn tokens_are_reserved_and_then_settled() {
     let upstream = Upstream::by(|request| {
         let many = request["messages"][0]["content"] == "many";
-        let counts = if many { (1_000, 2_000) } else { (20, 30) };
+        let counts = if many { (1_000, 2_000) } else { (100, 150) };
         if request["stream"] == true {
             return Reply::stream(&[text("x"), finish("stop"), usage(counts.0, counts.1)]);
         }
@@ -300,10 +307,10 @@ fn tokens_are_reserved_and_then_settled() {
         (5..60).contains(&reserved),
         "its input was taken in advance: {reserved}"
     );
-    // Fifty were spent; the bucket fills by one in 60 ms.
+    // That many were spent; the bucket fills by one in 60 ms.
     let second = ask(&one, json!({"stream": true}));
     let left = number(&second, "x-ratelimit-remaining-tokens");
-    assert!((900..990).contains(&left), "{left}");
+    assert!((700..950).contains(&left), "{left}");
 
     // A request that is longer than what is left is not asked.
     let long = ask(&one, json!({"input": "word ".repeat(1_200)}));
@@ -340,50 +347,58 @@ fn tokens_are_reserved_and_then_settled() {
     );
 }
 
-#[test]
-fn what_fails_costs_nothing_and_who_leaves_pays_for_what_was_made() {
-    let upstream = Upstream::by(|request| match request["messages"][0]["content"].as_str() {
-        Some("refuse") => Reply::error(400, "no"),
-        Some("leave") => Reply::chunks(&[text(&"word ".repeat(800))]).silent(),
-        _ => reply(request, "x"),
-    });
-    let proxy = serving(&upstream, "", &[("sk-one", "tokens_per_minute = 2000")]);
-    let one = Client::with_key(&proxy, "sk-one");
-    for _ in 0..3 {
-        let parts = ["refuse".to_owned(), "word ".repeat(900)];
-        let parts = parts.map(|text| json!({"role": "user", "content": text}));
-        let long = ask(&one, json!({"input": parts}));
-        assert_eq!(long.status, 400);
-    }
-    let left = || number(&ask(&one, json!({})), "x-ratelimit-remaining-tokens");
-    assert!(left() > 1_900, "{}", left());
-    let request = json!({"model": "m", "input": "leave", "store": false, "stream": true});
-    let mut leaver = Live::send_with_key(&proxy.url(""), "sk-one", &request);
-    leaver.wait_for("word word", Duration::from_secs(10));
-    drop(leaver);
-    upstream.wait_until_left(1);
+/// Tokens that are left, seen by a request that the upstream refuses, which costs none.
+fn left(client: &Client<'_>) -> u64 {
+    let reply = ask(client, json!({"input": "refuse"}));
+    assert!(matches!(reply.status, 400 | 429), "{}", reply.text());
+    number(&reply, "x-ratelimit-remaining-tokens")
+}
+
+/// Waits until so few tokens are left.
+fn until_left(client: &Client<'_>, most: u64) {
     let until = Instant::now() + Duration::from_secs(10);
-    while left() > 1_200 {
-        assert!(Instant::now() < until, "{}", left());
+    while left(client) > most {
+        assert!(Instant::now() < until, "{} are left", left(client));
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
+fn what_fails_costs_nothing_and_who_leaves_pays_for_what_was_made() {
+    let upstream = Upstream::by(|request| match request["messages"][0]["content"].as_str() {
+        Some("leave") => Reply::chunks(&[text(&"word ".repeat(800))]).silent(),
+        _ => Reply::error(400, "no"),
+    });
+    let proxy = serving(&upstream, "", &[("sk-one", "tokens_per_minute = 2000")]);
+    let one = Client::with_key(&proxy, "sk-one");
+    for _ in 0..3 {
+        let long = ask(&one, json!({"input": "word ".repeat(900)}));
+        assert_eq!(long.status, 400);
+        assert!(number(&long, "x-ratelimit-remaining-tokens") < 1_000);
+    }
+    assert!(left(&one) > 1_900);
+    let request = json!({"model": "m", "input": "leave", "store": false, "stream": true});
+    let mut leaver = Live::send_with_key(&proxy.url(""), "sk-one", &request);
+    leaver.wait_for("word word", Duration::from_secs(10));
+    drop(leaver);
+    upstream.wait_until_left(1);
+    until_left(&one, 1_300);
+}
+
+#[test]
 fn background_work_is_counted_for_its_tenant() {
-    let upstream = Upstream::by(|_| Reply::stream(&[text("x"), finish("stop"), usage(500, 600)]));
-    let proxy = serving(
-        &upstream,
-        "",
-        &[("sk-one", "tokens_per_minute = 1000\ntenant = \"us\"")],
-    );
+    let upstream = Upstream::by(|request| {
+        if request["messages"][0]["content"] == "refuse" {
+            return Reply::error(400, "no");
+        }
+        Reply::stream(&[text("x"), finish("stop"), usage(500, 600)])
+    });
+    let limits = "tokens_per_minute = 1000\ntenant = \"us\"";
+    let proxy = serving(&upstream, "", &[("sk-one", limits)]);
     let one = Client::with_key(&proxy, "sk-one");
     let response = id(&one.create(json!({"input": "x", "background": true})));
     assert_eq!(one.wait(&response)["status"], "completed");
-    let until = Instant::now() + Duration::from_secs(10);
-    while ask(&one, json!({})).status != 429 {
-        assert!(Instant::now() < until, "it is not counted");
-    }
+    until_left(&one, 200);
 }
 
 #[test]
