@@ -205,6 +205,9 @@ impl Reloader {
             known.any(|known| Arc::ptr_eq(known, upstream))
         });
         let kept = kept.count();
+        let admission = before.admission.after(guard::admission(&new));
+        self.state.replace(live(&new, engine, admission));
+        // Whoever reads it may count on it.
         tracing::info!(
             upstreams = new.upstreams.len(),
             upstreams_kept = kept,
@@ -213,8 +216,6 @@ impl Reloader {
             keys = new.clients.keys.len(),
             "the configuration was reloaded"
         );
-        let admission = before.admission.after(guard::admission(&new));
-        self.state.replace(live(&new, engine, admission));
         *old = new;
     }
 }
