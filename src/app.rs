@@ -2,6 +2,7 @@
 //! it when the configuration changes.
 
 mod build;
+mod guard;
 mod shelf;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::admission::Admission;
 use crate::closing::{Closing, Step};
 use crate::config::{self, Config, ConfigError};
 use crate::engine::{BackgroundSettings, Engine, Kept, Worker};
@@ -155,8 +157,9 @@ impl App {
         let tls = server_tls(server)?.map(Tls::new);
         let listeners = listen(server)?;
         let operators = listen_for_operators(config)?;
+        let admission = Admission::new(guard::admission(config));
         let state = AppState::new(
-            live(config, engine),
+            live(config, engine, admission),
             server.max_connections,
             lasting.closing.clone(),
             Arc::clone(&lasting.metrics),
@@ -210,11 +213,10 @@ impl App {
     /// does not want to wait for that, and who asks a third time for nothing.
     pub async fn serve(self, mut asked: mpsc::Receiver<()>) -> Ended {
         let (state, closing) = (self.state.clone(), self.state.closing.clone());
-        let current = {
-            let state = state.clone();
-            move || Arc::clone(&state.live().engine)
-        };
-        let worker = Worker::new(current, self.background, new_id());
+        let (one, other) = (state.clone(), state.clone());
+        let engine = move || Arc::clone(&one.live().engine);
+        let permit = move |tenant: &str| Arc::clone(&other.live().admission).background(tenant);
+        let worker = Worker::new(engine, permit, self.background, new_id());
         let working = worker.map(|worker| tokio::spawn(worker.run(closing.clone())));
         let operators = self.operators.map(|listeners| {
             let router = server::operators(state.clone());
@@ -358,7 +360,7 @@ impl Reloader {
         };
         let mut old = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if format!("{:?}", *old) == format!("{new:?}")
-            && has_same_upstreams(&old, &new)
+            && has_same_secrets(&old, &new)
             && old.server.tls == new.server.tls
         {
             tracing::debug!("nothing has changed in the configuration");
@@ -387,36 +389,43 @@ impl Reloader {
             known.any(|known| Arc::ptr_eq(known, upstream))
         });
         let kept = kept.count();
+        let admission = before.admission.after(guard::admission(&new));
+        if let (Some(shown), Some(tls)) = (&self.tls, tls) {
+            shown.replace(tls);
+        }
+        self.state.replace(live(&new, engine, admission));
+        self.lasting.metrics.reloaded(Some(true));
+        // Whoever reads it may count on it.
         tracing::info!(
             upstreams = new.upstreams.len(),
             upstreams_kept = kept,
             models = new.models.len(),
             profiles = new.presets.len(),
+            keys = new.clients.keys.len(),
             certificate_kept = old.server.tls == new.server.tls,
             "the configuration was reloaded"
         );
-        if let (Some(shown), Some(tls)) = (&self.tls, tls) {
-            shown.replace(tls);
-        }
-        self.state.replace(live(&new, engine));
-        self.lasting.metrics.reloaded(Some(true));
         *old = new;
     }
 }
 
 /// What requests are served by.
-fn live(config: &Config, engine: Engine) -> Live {
+fn live(config: &Config, engine: Engine, admission: Admission) -> Live {
     Live {
         engine: Arc::new(engine),
+        admission: Arc::new(admission),
+        cors: guard::cors(config),
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     }
 }
 
-/// Whether no upstream differs, secrets included.
-fn has_same_upstreams(one: &Config, other: &Config) -> bool {
+/// Whether no upstream and no key differs, secrets included.
+fn has_same_secrets(one: &Config, other: &Config) -> bool {
     let pairs = one.upstreams.iter().zip(&other.upstreams);
-    one.upstreams.len() == other.upstreams.len() && pairs.into_iter().all(|(a, b)| a.is_same(b))
+    one.clients == other.clients
+        && one.upstreams.len() == other.upstreams.len()
+        && pairs.into_iter().all(|(a, b)| a.is_same(b))
 }
 
 /// The settings that differ and are read only when the program starts.

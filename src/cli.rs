@@ -4,6 +4,7 @@ mod check;
 mod codex;
 mod demo;
 mod health;
+mod key;
 mod probe;
 mod profiles;
 mod replay;
@@ -81,6 +82,9 @@ enum Command {
     Health(health::HealthArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
+    /// Make a key for a client, or hash one that you have
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List the built-in dialects of servers, or print one in full
     Profiles(profiles::ProfilesArgs),
     /// Turn a recorded chat stream into events
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&cli.config, &args),
         Command::Health(args) => health::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
+        Command::Key(command) => key::run(&command),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),
     }

@@ -12,6 +12,7 @@
 //! The rooms depend on each other in one direction only; `ARCHITECTURE.md` has the table and a test
 //! keeps it.
 
+pub mod admission;
 pub mod app;
 pub mod chat;
 pub mod cli;
@@ -21,8 +22,11 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 mod files;
+mod gate;
+mod glob;
 mod ids;
 pub mod json;
+pub mod key;
 pub mod log;
 pub mod profile;
 mod reload;

@@ -125,7 +125,13 @@ fn print(
         StorePlace::Sqlite(path) => path.display().to_string(),
         StorePlace::Postgres(_) => "a Postgres database".to_owned(),
     };
-    writeln!(out, "Stores in:     {place}\n")?;
+    writeln!(out, "Stores in:     {place}")?;
+    let clients = match (config.clients.need_key, config.clients.keys.len()) {
+        (false, _) => "no key".to_owned(),
+        (true, 1) => "a key; there is one".to_owned(),
+        (true, keys) => format!("a key; there are {keys}"),
+    };
+    writeln!(out, "Clients need:  {clients}\n")?;
     let mut rows = vec![["UPSTREAM", "URL", "PROFILE", "KEY", "MODELS"].map(str::to_owned)];
     for ((entry, upstream), answer) in config.upstreams.iter().zip(upstreams).zip(answers) {
         rows.push([

@@ -10,6 +10,9 @@ use crate::codex::{self, Change, Snippet};
 use crate::config::{Config, Pattern};
 use crate::time::unix_now;
 
+/// The variable in which Codex is to find its key for this proxy, where it needs one.
+const KEY_VARIABLE: &str = "ANTIPHON_KEY";
+
 #[derive(Debug, Args)]
 pub(super) struct CodexArgs {
     /// Merge it into ~/.codex/config.toml (or `$CODEX_HOME/config.toml`); all else in that file stays
@@ -59,7 +62,10 @@ fn snippet_for(
     Some(Snippet {
         base_url: base_url.or_else(own)?,
         model: model.or_else(named),
-        key: codex::Key::default(),
+        key: match config.clients.need_key {
+            true => codex::Key::Variable(KEY_VARIABLE.to_owned()),
+            false => codex::Key::default(),
+        },
     })
 }
 
@@ -74,10 +80,23 @@ fn print(snippet: &Snippet) -> io::Result<()> {
             "\n# Add `model = \"…\"` at the top, or start Codex with `-m NAME`."
         )?;
     }
+    if let Some(note) = key_note(snippet) {
+        writeln!(notes, "\n# {note}")?;
+    }
     writeln!(
         notes,
         "# This belongs into ~/.codex/config.toml; `antiphon codex --write` puts it there."
     )
+}
+
+/// What is left to do where Codex needs a key.
+fn key_note(snippet: &Snippet) -> Option<String> {
+    match &snippet.key {
+        codex::Key::Variable(name) => Some(format!(
+            "Codex needs its key in the environment: export {name}=…  (`antiphon key new` makes one.)"
+        )),
+        codex::Key::Word(_) => None,
+    }
 }
 
 fn write(snippet: &Snippet) -> ExitCode {
@@ -97,7 +116,11 @@ fn write(snippet: &Snippet) -> ExitCode {
                 (Change::Updated, None) => "changed".to_owned(),
                 (Change::Unchanged, _) => "had it all already".to_owned(),
             };
-            written(writeln!(io::stdout(), "{}: {what}", done.path.display()))
+            let told = writeln!(io::stdout(), "{}: {what}", done.path.display());
+            written(told.and_then(|()| match key_note(snippet) {
+                Some(note) => writeln!(io::stderr(), "{note}"),
+                None => Ok(()),
+            }))
         }
         Err(error) => fail(&error, 1),
     }

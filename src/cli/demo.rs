@@ -47,13 +47,14 @@ fn configure(args: &ConfigArgs, upstream: &DemoUpstream) -> Result<Config, confi
         listen: args.listen.clone(),
         upstream: Some(upstream.base_url().to_owned()),
     };
-    // The terminal belongs to the conversation: only warnings are logged, unless asked otherwise.
-    let quiet = ("ANTIPHON__LOG__LEVEL".to_owned(), "warn".to_owned());
-    config::load(
-        &flags,
-        std::iter::once(quiet).chain(environment()),
-        check_dialect,
-    )
+    // The terminal belongs to the conversation: only warnings are logged, unless asked otherwise. And
+    // whoever looks on needs no key.
+    let own = [
+        ("ANTIPHON__LOG__LEVEL", "warn"),
+        ("ANTIPHON__AUTH__MODE", "none"),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config::load(&flags, own.into_iter().chain(environment()), check_dialect)
 }
 
 async fn serve(config: &Config, once: bool) -> ExitCode {

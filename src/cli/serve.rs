@@ -64,6 +64,9 @@ async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {
     for upstream in &config.upstreams {
         tracing::info!(upstream = %upstream.name, url = %upstream.base_url, "upstream");
     }
+    if config.clients.need_key {
+        tracing::info!(keys = config.clients.keys.len(), "clients need a key");
+    }
     let watched = watched(config);
     // Before it says that it listens: whoever reads that may change the file at once.
     if !watched.is_empty() {
@@ -90,6 +93,7 @@ fn watched(config: &Config) -> Vec<PathBuf> {
     if let Source::File(file) = &config.source {
         files.push(file);
     }
+    files.extend(config.clients.keys_file.as_deref());
     if let Some(tls) = &config.server.tls {
         files.extend([tls.cert_file.as_path(), &tls.key_file]);
         files.extend(tls.client_ca_file.as_deref());

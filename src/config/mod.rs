@@ -4,6 +4,7 @@
 //! it becomes a `Config` in `resolve`. Built-in defaults give way to the file, the file to
 //! variables like `ANTIPHON__SERVER__LISTEN`, and these to the command line.
 
+mod clients;
 mod error;
 mod find;
 mod listen;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use clients::{ClientKey, Clients, Cors, Limits, Rates};
 pub use error::{ConfigError, Place, Problem};
 pub use listen::{Listen, Tls};
 pub use load::{DialectCheck, Flags, load};
@@ -36,6 +38,12 @@ pub struct Config {
     pub default_upstream: String,
     /// How clients are listened to.
     pub server: Server,
+    /// Who may ask.
+    pub clients: Clients,
+    /// What there is for all clients together.
+    pub limits: Limits,
+    /// Which web pages may ask; `None` for none.
+    pub cors: Option<Cors>,
     /// What is logged.
     pub log: Log,
     /// Numbers for Prometheus.
@@ -72,7 +80,7 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Who may use unix sockets, as `chmod` has it.
     pub unix_mode: u32,
-    /// Whether an address that other machines can reach is meant.
+    /// Whether an address that other machines can reach is meant although no key is asked for.
     pub allow_public: bool,
     /// How connections over TCP are protected; `None` for not at all.
     pub tls: Option<Tls>,

@@ -15,6 +15,10 @@ use serde::forward_to_deserialize_any;
 pub(super) struct RawConfig {
     pub(super) default_upstream: Option<String>,
     pub(super) server: RawServer,
+    pub(super) auth: RawAuth,
+    pub(super) keys: Vec<RawKey>,
+    pub(super) limits: RawLimits,
+    pub(super) cors: RawCors,
     pub(super) log: RawLog,
     pub(super) metrics: RawMetrics,
     pub(super) tracing: RawTracing,
@@ -58,6 +62,59 @@ pub(super) struct RawTls {
     pub(super) cert_file: Option<String>,
     pub(super) key_file: Option<String>,
     pub(super) client_ca_file: Option<String>,
+}
+
+/// The section `[auth]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawAuth {
+    pub(super) mode: Option<String>,
+    pub(super) keys_file: Option<String>,
+}
+
+/// A section `[[keys]]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawKey {
+    pub(super) name: Option<String>,
+    pub(super) hash: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) models: Option<Vec<String>>,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) max_streams: Option<u64>,
+    pub(super) requests_per_minute: Option<u64>,
+    pub(super) tokens_per_minute: Option<u64>,
+    pub(super) max_stream_seconds: Option<u64>,
+}
+
+/// A file of keys.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawKeysFile {
+    pub(super) keys: Vec<RawKey>,
+}
+
+/// The section `[limits]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLimits {
+    pub(super) max_streams: Option<u64>,
+    pub(super) max_queue: Option<u64>,
+    pub(super) queue_timeout_ms: Option<u64>,
+    pub(super) requests_per_minute: Option<u64>,
+    pub(super) tokens_per_minute: Option<u64>,
+    pub(super) max_stream_seconds: Option<u64>,
+    pub(super) max_bodies_bytes: Option<u64>,
+    pub(super) max_lag_ms: Option<u64>,
+}
+
+/// The section `[cors]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawCors {
+    pub(super) allow_origins: Vec<String>,
+    pub(super) allow_headers: Option<Vec<String>>,
+    pub(super) max_age_seconds: Option<u64>,
 }
 
 /// One text, or several.

@@ -1,5 +1,6 @@
 //! Turns what was written into what is meant: every value checked, every default filled in.
 
+mod clients;
 mod listen;
 mod observe;
 mod route;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{ConfigError, Problem, did_you_mean};
+use super::error::{ConfigError, Place, Problem, did_you_mean};
 use super::find::{absolute, home};
 use super::load::DialectCheck;
 use super::place::Places;
@@ -33,6 +34,10 @@ impl Resolver<'_> {
         let names: Vec<String> = raw.upstreams.keys().cloned().collect();
         let default_upstream = self.default_upstream(raw.default_upstream, &names);
         let server = self.server(&raw.server);
+        let clients = self.clients(&raw.auth, raw.keys);
+        self.public(&server, &clients);
+        let limits = self.limits(&raw.limits, server.max_body_bytes);
+        let cors = self.cors(raw.cors);
         let format = [
             ("auto", LogFormat::Auto),
             ("human", LogFormat::Human),
@@ -81,6 +86,9 @@ impl Resolver<'_> {
             source,
             default_upstream,
             server,
+            clients,
+            limits,
+            cors,
             log,
             metrics,
             tracing,
@@ -96,6 +104,14 @@ impl Resolver<'_> {
         let message = format!("`{}`: {message}", dotted(path));
         self.problems
             .push(self.places.at_value(path, message, help));
+    }
+
+    fn wrong_variable(&mut self, name: &str, message: String, help: Option<String>) {
+        self.problems.push(Problem {
+            place: Place::Variable(name.to_owned()),
+            message,
+            help,
+        });
     }
 
     fn default_upstream(&mut self, named: Option<String>, names: &[String]) -> String {
@@ -139,15 +155,6 @@ impl Resolver<'_> {
     fn server(&mut self, raw: &RawServer) -> Server {
         let listen = self.listen(raw.listen.as_ref());
         let allow_public = raw.allow_public.unwrap_or(false);
-        let public = listen.iter().find(|listen| listen.is_public());
-        if let (Some(listen), false) = (public, allow_public) {
-            let message = format!(
-                "other machines can reach {listen}, and anyone who does can use your upstreams"
-            );
-            let help = "listen on 127.0.0.1, or set `allow_public = true` in [server] \
-                        (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it";
-            self.wrong(&["server", "listen"], &message, Some(help.to_owned()));
-        }
         let keepalive = raw.keepalive_interval_ms.unwrap_or(15_000);
         let ping = raw.http2_ping_interval_ms.unwrap_or(30_000);
         let streams = raw.http2_max_streams.map(u64::from);

@@ -1,5 +1,6 @@
 //! What the sources say together, and what the shipped file says alone.
 
+mod clients;
 mod docs;
 mod errors;
 mod listen;
@@ -16,8 +17,8 @@ use tempfile::TempDir;
 use super::find::SHIPPED;
 use super::load::load_in;
 use super::raw::{
-    self, RawConfig, RawLog, RawMetrics, RawModel, RawPreset, RawReasoning, RawServer, RawStore,
-    RawTls, RawTracing, RawUpstream,
+    self, RawAuth, RawConfig, RawCors, RawKey, RawLimits, RawLog, RawMetrics, RawModel, RawPreset,
+    RawReasoning, RawServer, RawStore, RawTls, RawTracing, RawUpstream,
 };
 use super::*;
 
@@ -145,6 +146,11 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     shows(&root, raw::keys::<RawConfig>());
     shows(&section(&["server"]), raw::keys::<RawServer>());
     shows(&section(&["server", "tls"]), raw::keys::<RawTls>());
+    shows(&section(&["auth"]), raw::keys::<RawAuth>());
+    shows(&section(&["limits"]), raw::keys::<RawLimits>());
+    shows(&section(&["cors"]), raw::keys::<RawCors>());
+    let key = root["keys"][0].as_table().unwrap();
+    shows(key, raw::keys::<RawKey>());
     shows(&section(&["log"]), raw::keys::<RawLog>());
     shows(&section(&["metrics"]), raw::keys::<RawMetrics>());
     shows(&section(&["tracing"]), raw::keys::<RawTracing>());
@@ -180,12 +186,22 @@ fn the_shipped_file_shows_the_true_defaults() {
         .file("tls.crt", "a")
         .file("tls.key", "b")
         .file("clients-ca.pem", "c")
+        .file("keys.toml", "")
         .env("HOME", "/home/me");
     let mut shown = world.config();
     // Without the section there is none.
     assert!(shown.server.tls.take().is_some());
     let default = World::new().env("HOME", "/home/me").config();
     assert_eq!(shown.server, default.server);
+    assert_eq!(
+        shown.limits.rates.max_streams,
+        default.limits.rates.max_streams
+    );
+    let shown_limits = Limits {
+        rates: default.limits.rates,
+        ..shown.limits
+    };
+    assert_eq!(shown_limits, default.limits, "a minute has none");
     assert_eq!(shown.log, default.log);
     assert_eq!(shown.reasoning, default.reasoning);
     assert_eq!(store::facts(&shown.store), store::facts(&default.store));

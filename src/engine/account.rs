@@ -7,6 +7,7 @@ use tracing::Span;
 use super::caller::Caller;
 use super::prepare::Prepared;
 use super::{Engine, content};
+use crate::admission::Key;
 use crate::responses::response::IncompleteReason;
 use crate::responses::{OutputItem, Usage};
 use crate::telemetry::trace::Call;
@@ -26,8 +27,8 @@ pub(super) struct Account {
     id: String,
     /// The model as the client named it; empty as long as nobody knows.
     model: String,
-    /// The client's name in metrics.
-    tenant: Option<Arc<str>>,
+    /// The client's tenant, if it has a key that is configured.
+    tenant: Option<Box<str>>,
     /// Who answers, as far as is known.
     upstream: Option<Arc<Upstream>>,
     /// Whether the client hears of the answer as it comes.
@@ -67,7 +68,7 @@ impl Account {
             metrics: Arc::clone(&engine.metrics),
             id: format!("resp_{id}"),
             model: String::new(),
-            tenant: caller.label.clone(),
+            tenant: Key::tenant_of(&caller.tenant).map(Box::from),
             upstream: None,
             stream: false,
             background: false,
@@ -141,17 +142,20 @@ impl Account {
     /// It never began.
     pub(super) fn refused(mut self, refusal: &Refusal) {
         self.over = true;
-        tracing::warn!(
-            parent: &self.span,
-            response.id = %self.id,
-            model = told(&self.model),
-            http.status = refusal.status,
-            error.code = refusal.error.code.as_deref(),
-            error.param = refusal.error.param.as_deref(),
-            error = %refusal.error.message,
-            total_ms = self.total_ms(),
-            "request refused"
-        );
+        // What limits refuse is logged by them, now and then.
+        if !refusal.is_limit() {
+            tracing::warn!(
+                parent: &self.span,
+                response.id = %self.id,
+                model = told(&self.model),
+                http.status = refusal.status,
+                error.code = refusal.error.code.as_deref(),
+                error.param = refusal.error.param.as_deref(),
+                error = %refusal.error.message,
+                total_ms = self.total_ms(),
+                "request refused"
+            );
+        }
         self.count(Ended::Refused, Tokens::default(), false);
     }
 

@@ -255,7 +255,8 @@ impl Journey {
         let trial = trial.unwrap_or_else(|| leg.stop.upstream.begin(&leg.stop.model));
         let refusal = match answer {
             Ok(answer) if leg.stop.passes() => {
-                match Passed::open(answer, leg, self.recipe.id.clone()).await {
+                let permit = self.recipe.permit.clone();
+                match Passed::open(answer, leg, self.recipe.id.clone(), permit).await {
                     Ok(mut passed) => {
                         passed.on_trial(trial, call);
                         return Some(Ok(Arrived::Passed(Box::new(passed))));

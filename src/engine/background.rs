@@ -20,6 +20,7 @@ use super::keep::{Keeping, Kept, unavailable};
 use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::run::{Run, Step, late};
 use super::{Asked, Engine, Reply};
+use crate::admission::Permit;
 use crate::closing::Closing;
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept, replay};
@@ -158,6 +159,8 @@ fn queued_record(queued: &Response<'_>, keeping: &Keeping) -> Record {
 pub struct Worker {
     /// What a response that begins now is made by.
     engine: Box<dyn Fn() -> Arc<Engine> + Send + Sync>,
+    /// Leave for the work of a tenant.
+    permit: Box<dyn Fn(&str) -> Permit + Send + Sync>,
     kept: Kept,
     store: Store,
     settings: BackgroundSettings,
@@ -170,12 +173,14 @@ impl Worker {
     #[must_use]
     pub fn new(
         engine: impl Fn() -> Arc<Engine> + Send + Sync + 'static,
+        permit: impl Fn(&str) -> Permit + Send + Sync + 'static,
         settings: BackgroundSettings,
         name: String,
     ) -> Option<Self> {
         let kept = engine().kept.clone();
         Some(Self {
             engine: Box::new(engine),
+            permit: Box::new(permit),
             store: kept.store.clone()?,
             kept,
             settings,
@@ -243,6 +248,7 @@ impl Worker {
         let stop = self.kept.held.add(&job.record.id);
         let work = Work {
             engine: (self.engine)(),
+            permit: Arc::new((self.permit)(&job.record.tenant)),
             store: self.store.clone(),
             worker: self.name.clone(),
             record: job.record,
@@ -385,6 +391,7 @@ pub(super) fn last_event(record: &Record) -> impl Fn(u64) -> Vec<Event> + Send +
 /// One response under way.
 struct Work {
     engine: Arc<Engine>,
+    permit: Arc<Permit>,
     store: Store,
     worker: String,
     record: Record,
@@ -436,6 +443,7 @@ impl Work {
     ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
         let caller = Caller {
             tenant: self.record.tenant.clone(),
+            permit: Some(Arc::clone(&self.permit)),
             ..Caller::default()
         };
         let mut order = Order {

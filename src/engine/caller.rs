@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
+use crate::admission::{Key, Permit};
 use crate::store::Turn;
 use crate::telemetry::trace::TraceContext;
 
@@ -13,14 +14,16 @@ use crate::telemetry::trace::TraceContext;
 pub struct Caller {
     /// Whose responses these are: nobody else sees them. Empty for those who give no key.
     pub tenant: String,
-    /// Its name in metrics; `None` for those for whom no key is configured.
-    pub label: Option<Arc<str>>,
     /// The profile that it picks.
     pub profile: Option<String>,
-    /// The client's own key, in the headers that it came in.
+    /// The client's own key for an upstream, in the headers that it came in.
     pub keys: HeaderMap,
     /// The trace that it brings.
     pub trace: TraceContext,
+    /// The key that it was let in with, if it needed one.
+    pub key: Option<Arc<Key>>,
+    /// Its leave for this request, where requests are counted.
+    pub permit: Option<Arc<Permit>>,
     /// The lane of a connection that remembers its latest response, stored or not.
     pub lane: Option<Lane>,
 }

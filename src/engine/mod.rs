@@ -53,6 +53,7 @@ pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
+use crate::admission::End;
 use crate::closing::Closing;
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
@@ -214,6 +215,9 @@ impl Engine {
         if let Some(account) = account {
             account.concerns(&prepared);
         }
+        if !prepared.warm_up {
+            prepared.reserve()?;
+        }
         if prepared.background {
             // Whoever makes it makes it fit.
             let queued = self.enqueue(prepared, body).await?;
@@ -348,6 +352,7 @@ impl Engine {
     }
 
     async fn ask_once(&self, prepared: &mut Prepared) -> Result<Option<Arrived>, Refusal> {
+        let must_end = prepared.permit.as_ref().and_then(|permit| permit.end());
         let journey = &mut prepared.journey;
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
@@ -356,7 +361,7 @@ impl Engine {
             if streams && prepared.droppable == 0 && !journey.may_pass() {
                 journey.go_soon(self.settings.first_status_wait).await
             } else {
-                Some(journey.go().await)
+                Some(in_time(must_end, journey.go()).await)
             }
         };
         let mut watch = self.closing.watch();
@@ -384,6 +389,7 @@ impl Engine {
             logprobs,
             stream,
             background,
+            permit,
             ..
         } = prepared;
         let limits = upstream.settings().limits;
@@ -396,6 +402,7 @@ impl Engine {
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: translate::text_bytes(journey.chat()),
             watch: self.closing.watch(),
+            permit,
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();
@@ -450,6 +457,20 @@ impl Engine {
 fn hand_over(account: &mut Option<Box<Account>>) {
     if let Some(account) = account.take() {
         account.hand_over();
+    }
+}
+
+/// Waits for an answer for as long as it may take in all.
+async fn in_time<T>(
+    must_end: Option<End>,
+    answer: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    match must_end {
+        None => answer.await,
+        Some(end) => match tokio::time::timeout_at(end.at, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(check::too_slow(&end)),
+        },
     }
 }
 

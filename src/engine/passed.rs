@@ -16,8 +16,9 @@ use serde::Deserialize;
 use tokio::time::Sleep;
 
 use super::account::{Account, PassedOn};
-use super::over;
 use super::recipe::Leg;
+use super::{check, over};
+use crate::admission::{End, Permit};
 use crate::closing::Watch;
 use crate::json::Text;
 use crate::responses::ErrorObject;
@@ -47,6 +48,8 @@ pub struct Passed {
     model: String,
     /// Tells when the process ends, once the client is sent what is passed on.
     watch: Option<Watch>,
+    /// To be told what it spends.
+    permit: Option<Arc<Permit>>,
 }
 
 /// What the log tells of an answer.
@@ -62,7 +65,12 @@ struct Seen {
 
 impl Passed {
     /// Reads an answer up to its first event, or all of it if it is not streamed.
-    pub(super) async fn open(answer: Answer, leg: &Leg, id: String) -> Result<Self, Refusal> {
+    pub(super) async fn open(
+        answer: Answer,
+        leg: &Leg,
+        id: String,
+        permit: Option<Arc<Permit>>,
+    ) -> Result<Self, Refusal> {
         let upstream = Arc::clone(&leg.stop.upstream);
         let idle = upstream.settings().idle_timeout;
         let mut this = Self {
@@ -79,11 +87,13 @@ impl Passed {
             id,
             model: leg.stop.model.clone(),
             watch: None,
+            permit,
         };
+        this.wait(Instant::now());
         while this.ready.is_empty() {
             match std::future::poll_fn(|cx| this.poll_read(cx)).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Err(Refusal::of_break(error)),
+                Some(Err(refusal)) => return Err(refusal),
                 None => break,
             }
         }
@@ -125,28 +135,48 @@ impl Passed {
         document
     }
 
+    /// When it must be over.
+    fn must_end(&self) -> Option<End> {
+        self.permit.as_ref().and_then(|permit| permit.end())
+    }
+
+    /// Waits from now on for as long as the upstream may be silent, or for what is left of its time.
+    fn wait(&mut self, now: Instant) {
+        let silent = now + self.upstream.settings().idle_timeout;
+        let until = self.must_end().map_or(silent, |end| end.at.min(silent));
+        self.silence.as_mut().reset(until);
+    }
+
     /// Reads once. What is whole is ready then; `None` at the end.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ErrorObject>>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), Refusal>>> {
+        let must_end = self.must_end();
         let Some(answer) = &mut self.answer else {
             return Poll::Ready(None);
         };
         let settings = self.upstream.settings();
-        let frame = match Pin::new(answer).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                ready!(self.silence.as_mut().poll(cx));
-                let seconds = settings.idle_timeout.as_secs_f64();
-                return Poll::Ready(Some(Err(ErrorObject::server(format!(
-                    "the upstream `{}` was silent for {seconds} s in the middle of its answer",
-                    settings.name
-                )))));
-            }
+        let broken = |message: String| {
+            Poll::Ready(Some(Err(Refusal::of_break(ErrorObject::server(message)))))
         };
-        let next = Instant::now() + settings.idle_timeout;
+        let frame = Pin::new(answer).poll_frame(cx);
+        if frame.is_pending() {
+            ready!(self.silence.as_mut().poll(cx));
+        }
+        let now = Instant::now();
+        // Also of one that never pauses.
+        if let Some(end) = must_end.filter(|end| now >= end.at) {
+            return Poll::Ready(Some(Err(check::too_slow(&end))));
+        }
+        let Poll::Ready(frame) = frame else {
+            let seconds = settings.idle_timeout.as_secs_f64();
+            return broken(format!(
+                "the upstream `{}` was silent for {seconds} s in the middle of its answer",
+                settings.name
+            ));
+        };
         let limit = settings.limits.event_bytes;
         match frame {
             Some(Ok(frame)) => {
-                self.silence.as_mut().reset(next);
+                self.wait(now);
                 if let Ok(data) = frame.into_data() {
                     self.rest.extend_from_slice(&data);
                 }
@@ -154,16 +184,16 @@ impl Passed {
                     self.cut();
                 }
                 if self.rest.len() > limit {
-                    return Poll::Ready(Some(Err(ErrorObject::server(format!(
+                    return broken(format!(
                         "the upstream's event or answer is longer than {limit} bytes"
-                    )))));
+                    ));
                 }
                 Poll::Ready(Some(Ok(())))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(ErrorObject::server(format!(
+            Some(Err(error)) => broken(format!(
                 "the upstream `{}` broke off in the middle of its answer: {error}",
                 settings.name
-            ))))),
+            )),
             None => {
                 self.answer = None;
                 // A last event may lack its blank line.
@@ -194,6 +224,7 @@ impl Passed {
         let Some(trial) = self.trial.take() else {
             return;
         };
+        self.tell_spent();
         let mut account = self.account.take();
         if let (Some(refusal), Some(account)) = (failure, &mut account) {
             account.upstream_failed(refusal);
@@ -212,13 +243,22 @@ impl Passed {
         }
     }
 
+    /// Tells what it spent: what the upstream says, else what its question was taken for.
+    fn tell_spent(&self) {
+        let Some(permit) = &self.permit else { return };
+        let tokens = self.seen.tokens;
+        match tokens.input.saturating_add(tokens.output) {
+            0 => permit.spend_reserved(),
+            tokens => permit.spend(tokens),
+        }
+    }
+
     /// The answer broke off: the client is told in its own language.
-    fn break_off(&mut self, refusal: Refusal) {
-        let error = self.upstream.without_secrets(refusal.error);
+    fn break_off(&mut self, mut refusal: Refusal) {
+        refusal.error = self.upstream.without_secrets(refusal.error);
         let id = self.seen.id.clone();
         let id = id.unwrap_or_else(|| format!("resp_{}", self.id));
         let sequence = self.seen.sequence + 1;
-        let refusal = Refusal { error, ..refusal };
         self.end(Some(&refusal));
         let event = serde_json::json!({
             "type": "response.failed",
@@ -272,7 +312,7 @@ impl Body for Passed {
             }
             match ready!(this.poll_read(cx)) {
                 Some(Ok(())) => {}
-                Some(Err(error)) => this.break_off(Refusal::of_break(error)),
+                Some(Err(refusal)) => this.break_off(refusal),
                 None if this.seen.status.is_none() => {
                     this.ready.clear();
                     let message = "the upstream's stream ended in the middle of its answer";
@@ -290,6 +330,8 @@ impl Drop for Passed {
         if self.trial.is_some() && self.seen.status.is_some() {
             // It has all that counts.
             self.end(None);
+        } else if self.trial.is_some() {
+            self.tell_spent();
         }
     }
 }

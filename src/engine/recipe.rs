@@ -15,6 +15,7 @@ use super::notes::Told;
 use super::route::Overrides;
 use super::shape::Shape;
 use super::structured;
+use crate::admission::Permit;
 use crate::json::{Edits, Object, Text};
 use crate::responses::CreateResponse;
 use crate::telemetry::trace::{Call, Called, TraceContext};
@@ -47,6 +48,8 @@ pub(super) struct Recipe {
     pub(super) caller: HeaderMap,
     /// The trace that the client brought.
     pub(super) trace: TraceContext,
+    /// To be told what an answer spends that is passed on.
+    pub(super) permit: Option<Arc<Permit>>,
     pub(super) stream: bool,
     /// What the request continues.
     pub(super) history: Arc<History>,

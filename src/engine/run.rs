@@ -1,6 +1,7 @@
 //! One upstream's answer, read to its end: the pipeline with a clock and a connection around it.
 
 mod late;
+mod limit;
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +16,10 @@ use tracing::{Instrument, Span};
 
 use super::account::Account;
 use super::attempt::{Arrival, Arrived, Journey};
-use super::over;
 use super::structured::{Judgement, Structured};
 use super::tell::Telling;
+use super::{check, over};
+use crate::admission::{End, Permit};
 use crate::closing::Watch;
 use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
@@ -62,6 +64,8 @@ pub(super) struct RunSettings {
     pub(super) asked: usize,
     /// Tells when the process ends, and all that runs with it.
     pub(super) watch: Watch,
+    /// Leave for the request, where requests are counted.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 /// An answer that is being read.
@@ -85,6 +89,8 @@ pub(super) struct Run {
     /// The answer is whole, and this is when anything that counts last came: the word that it is
     /// whole, text or calls nevertheless, token counts.
     finished: Option<Instant>,
+    /// When it must be over.
+    must_end: Option<End>,
     /// Told of it, as long as it goes on.
     account: Option<Box<Account>>,
 }
@@ -106,9 +112,10 @@ impl Run {
     ) -> Self {
         let now = Instant::now();
         let idle = settings.upstream.settings().idle_timeout;
-        let first = settings
-            .keepalive_interval
-            .map_or(idle, |interval| interval.min(idle));
+        let interval = settings.keepalive_interval.unwrap_or(idle);
+        let first = now + interval.min(idle);
+        let must_end = settings.permit.as_ref().and_then(|permit| permit.end());
+        let first = must_end.map_or(first, |end| end.at.min(first));
         Self {
             pipeline: Some(pipeline),
             check: None,
@@ -118,8 +125,9 @@ impl Run {
             trial: None,
             heard: now,
             told: now,
-            alarm: Box::pin(tokio::time::sleep_until(now + first)),
+            alarm: Box::pin(tokio::time::sleep_until(first)),
             finished: None,
+            must_end,
             account,
         }
     }
@@ -370,6 +378,7 @@ impl Run {
         let interval = self.settings.keepalive_interval;
         interval.is_some_and(|interval| self.heard >= self.told + interval)
             || self.whole_at().is_some_and(|until| self.heard >= until)
+            || self.must_end.is_some_and(|end| self.heard >= end.at)
     }
 
     /// Whether the upstream has told token counts.
@@ -405,6 +414,9 @@ impl Run {
         if self.whole_at().is_some_and(|until| now >= until) {
             return self.end(None, sink);
         }
+        if let Some(end) = self.must_end.filter(|end| now >= end.at) {
+            return self.end(Some(check::too_slow(&end)), sink);
+        }
         if self.silent_at().is_some_and(|until| now >= until) {
             let message = format!(
                 "the upstream `{}` was silent for {} s in the middle of its answer",
@@ -432,6 +444,7 @@ impl Run {
             self.silent_at(),
             interval.map(|interval| self.told + interval),
             self.whole_at(),
+            self.must_end.map(|end| end.at),
         ];
         let next = next.into_iter().flatten().min();
         let next = next.unwrap_or_else(|| now + self.upstream().idle_timeout);
@@ -494,11 +507,14 @@ impl Run {
         if !bytes.is_empty() {
             pipeline.push(&bytes, &mut sink);
         }
+        let so_far = self.spent_so_far(&pipeline);
+        let upstream = &self.settings.upstream;
         let (mut outcome, estimated) =
             pipeline.finish(cause, unix_now(), self.settings.asked, &mut sink);
         if let Ending::Failed(error) = &mut outcome.ending {
             *error = upstream.without_secrets(error.clone());
         }
+        self.tell_spent(outcome.usage.or(so_far));
         match (self.trial.take(), outcome.failure()) {
             (Some(trial), Some(error)) => {
                 let refusal = broke.unwrap_or_else(|| failure(error));

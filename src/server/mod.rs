@@ -3,9 +3,13 @@
 //! The table of contents is [`router`]; each route has a file of its own in `routes/`.
 
 mod accept;
+mod admit;
 mod body;
 mod caller;
+mod cors;
 mod error;
+mod origin;
+mod peer;
 mod query;
 mod routes;
 mod segments;
@@ -31,8 +35,10 @@ use tracing::Instrument;
 pub use accept::{
     AcceptSettings, Acceptor, Address, Connections, Http2Settings, ListenSettings, Listeners,
 };
+pub use cors::Cors;
 pub use tls::{Pem, Tls, TlsError, tls_settings};
 
+use crate::admission::Admission;
 use crate::closing::Closing;
 use crate::engine::Engine;
 use crate::ids::new_id;
@@ -60,6 +66,10 @@ pub struct AppState {
 pub struct Live {
     /// Answers requests.
     pub engine: Arc<Engine>,
+    /// Lets them in.
+    pub admission: Arc<Admission>,
+    /// The web pages that may ask; `None` for none but this machine's.
+    pub cors: Option<Cors>,
     /// The most bytes of a request's body, decompressed.
     pub max_body_bytes: usize,
     /// How long a request's body may take.
@@ -107,8 +117,8 @@ pub fn operators(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// All routes, with `/metrics` among them if it has no other place. The API's are there with and without `/v1`, as clients differ in what they take for
-/// the base URL.
+/// All routes, with `/metrics` among them if it has no other place. The API's are there with and without
+/// `/v1`, as clients differ in what they take for the base URL.
 pub fn router(state: AppState, with_metrics: bool) -> Router {
     let api = Router::new()
         .route(
@@ -150,23 +160,30 @@ pub fn router(state: AppState, with_metrics: bool) -> Router {
         true => Router::new().route("/metrics", get(routes::metrics::scrape)),
         false => Router::new(),
     };
-    Router::new()
+    let guarded = Router::new()
         .merge(metrics)
         .merge(api.clone())
         .nest("/v1", api)
-        .route("/healthz", get(routes::health::live))
-        .route("/readyz", get(routes::health::ready))
-        .route("/", get(routes::health::root))
         // What Codex asks an Ollama before it trusts it (`--oss`).
         .route("/api/version", get(routes::ollama::version))
         .route("/api/tags", get(routes::ollama::tags))
         .route("/api/pull", post(routes::ollama::pull))
+        .method_not_allowed_fallback(no_such_method)
+        // Outermost last: what is sent without a right key is not even unpacked.
+        .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .route_layer(middleware::from_fn_with_state(state.clone(), admit::known));
+    Router::new()
+        .merge(guarded)
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .route("/", get(routes::health::root))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        // Outermost last: a panic becomes a 500, every answer gets a request id.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        // Outermost last: a panic becomes a 500, pages may see also that, every answer gets a
+        // request id.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
         .layer(middleware::from_fn_with_state(state.clone(), tell))
         .with_state(state)
 }
@@ -191,7 +208,8 @@ async fn tell(
     let trace = trace::of_request(method, route, request.uri().path(), &brought);
     // A span of the highest level, or else a log of warnings only would be without ids.
     let trace_id = trace::trace_id(&trace);
-    let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id);
+    let key = tracing::field::Empty;
+    let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id, key);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);

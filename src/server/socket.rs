@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{AppState, Tenancy};
+use super::{AppState, Tenancy, body};
 use crate::engine::{Caller, Lane, Session, shutting_down};
 use crate::responses::ErrorObject;
 use crate::time::Instant;
@@ -229,13 +230,27 @@ impl Connection {
     /// Takes a message; what is to be said at once, if anything.
     fn take(&mut self, text: &str) -> Option<String> {
         match message::read(text) {
-            Ok(Incoming::Create(asked)) => {
+            Ok(Incoming::Create(mut asked)) => {
                 let lane = asked.lane.clone();
-                let refused = self.hand_over(asked).err()?;
+                let taken = self.keep(text).and_then(|body| {
+                    asked.body = body;
+                    self.hand_over(asked)
+                });
+                let refused = taken.err()?;
                 Some(message::refusal(&refused, lane.as_deref()))
             }
             Ok(Incoming::Other(answer)) => Some(answer),
             Err((refusal, lane)) => Some(message::refusal(&refusal, lane.as_deref())),
+        }
+    }
+
+    /// A message that waits in its lane has room among all requests.
+    fn keep(&self, text: &str) -> Result<Bytes, Refusal> {
+        let live = self.state.live();
+        let mut room = live.admission.room();
+        match room.try_grow(text.len()) {
+            true => Ok(body::kept(text.as_bytes().to_vec(), room)),
+            false => Err(live.admission.no_room()),
         }
     }
 

@@ -10,9 +10,9 @@ use http::HeaderMap;
 
 use super::answer::Answer;
 use super::client::Upstream;
-use super::gate::{Permit, Shut};
 use super::refusal::Refusal;
 use super::retry::Retries;
+use crate::gate::{Permit, Shut};
 use crate::telemetry::trace::TraceContext;
 
 type Try = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;

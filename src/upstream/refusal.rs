@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::header::HeaderMap;
 
 use super::direct::Failure;
-use super::gate::Shut;
 use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
+use crate::gate::Shut;
 use crate::responses::ErrorObject;
 use crate::translate::fault;
 
@@ -165,6 +165,13 @@ impl Refusal {
             },
             ..Self::new(429, error)
         }
+    }
+
+    /// Whether a limit of this server refuses.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        // Other servers' limits are no fault of the request.
+        self.status == 429 && self.fault == Fault::Request
     }
 
     /// When the client is told to try again: as the upstream said, or soon if it is busy and said

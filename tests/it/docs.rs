@@ -51,7 +51,7 @@ fn the_programs_own_commands_are_read_by_it() {
 
 /// The arguments in a line that runs the program, however it is run.
 fn own_command(line: &str) -> Option<String> {
-    let line = line.split([';', '|', '>', '#']).next()?.trim();
+    let line = line.split([';', '|', '<', '>', '#']).next()?.trim();
     let words = line.split_whitespace();
     let mut words = words.skip_while(|word| {
         let name = word.split_once('=').map_or("", |(name, _)| name);

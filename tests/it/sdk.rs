@@ -78,9 +78,13 @@ fn call(request: &Value, name: &str, arguments: &Value, n: usize) -> Reply {
 }
 
 /// Runs a client's program against the proxy, and fails with what it says.
-fn is_content(mut program: Command) {
+fn is_content(program: Command) {
     let upstream = model();
     let proxy = Proxy::to(&upstream.base_url());
+    is_content_with(program, &upstream, &proxy);
+}
+
+fn is_content_with(mut program: Command, upstream: &Upstream, proxy: &Proxy) {
     let ran = program
         .arg(proxy.base_url())
         .env("OPENAI_API_KEY", "unused")
@@ -108,6 +112,32 @@ fn the_python_sdk_drives_every_endpoint() {
     if let Some(program) = python("sdk_state.py") {
         is_content(program);
     }
+}
+
+#[test]
+fn the_python_sdk_is_let_in_by_its_key_and_waits_when_it_must() {
+    let Some(program) = python("sdk_keys.py") else {
+        return;
+    };
+    let listed = ["small", "small-2", "large"].map(|id| json!({"id": id}));
+    let upstream = model().models(Reply::json(200, &json!({"data": listed})));
+    let key = |secret: &str, limits: &str| {
+        let hash = antiphon::key::KeyHash::of(secret.as_bytes());
+        format!("[[keys]]\nname = \"{secret}\"\nhash = \"{hash}\"\n{limits}\n")
+    };
+    let keys = [
+        key("sk-free", ""),
+        key("sk-some", "models = [\"small*\"]"),
+        key("sk-few", "requests_per_minute = 20"),
+        key("sk-one", "max_streams = 1"),
+    ];
+    let base_url = upstream.base_url();
+    let config = format!(
+        "[upstreams.a]\nbase_url = \"{base_url}\"\n{}",
+        keys.concat()
+    );
+    let proxy = Proxy::builder().config(&config).start();
+    is_content_with(program, &upstream, &proxy);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_public_address_is_refused_with_what_to_do() {
         world.error(),
         "proxy.toml:4:10: `server.listen`: other machines can reach 0.0.0.0:80, and anyone who does can use your upstreams\n  \
            |\n4 | listen = \"0.0.0.0:80\"\n  |          ^^^^^^^^^^^^\n\
-         help: listen on 127.0.0.1, or set `allow_public = true` in [server] (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it"
+         help: have clients show a key (`antiphon key new`, or the variable ANTIPHON_KEY), listen on 127.0.0.1, or set `allow_public = true` in [server] (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it"
     );
 }
 

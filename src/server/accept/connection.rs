@@ -20,6 +20,7 @@ use super::listener::Socket;
 use super::places::Place;
 use super::service::{Service, Streams};
 use crate::closing::Step;
+use crate::server::peer::Peer;
 use crate::server::tls::HTTP2;
 use crate::time::Instant;
 
@@ -31,6 +32,8 @@ const HTTP2_LEAVES: Duration = Duration::from_secs(5);
 /// A connection at work.
 pub(super) struct Connection {
     stage: Stage,
+    /// Where it comes from.
+    peer: Option<Peer>,
     shared: Arc<Shared>,
     place: Arc<Place>,
     /// What it waits for, after how many requests, and until when.
@@ -74,17 +77,23 @@ enum Waits {
 impl Connection {
     pub(super) fn new(socket: Socket, place: Arc<Place>, shared: Arc<Shared>) -> Self {
         let plain = |stream| Stage::Greeting(Some(Io::new(stream, Arc::clone(&place))));
+        let peer = match &socket {
+            Socket::Tcp(_, peer) => Some(Peer(*peer)),
+            #[cfg(unix)]
+            Socket::Unix(_) => None,
+        };
         let stage = match (socket, &shared.tls) {
-            (Socket::Tcp(stream), Some(tls)) => {
+            (Socket::Tcp(stream, _), Some(tls)) => {
                 let accept = TlsAcceptor::from(tls.current()).accept(stream);
                 Stage::Handshake(Box::new(accept))
             }
-            (Socket::Tcp(stream), None) => plain(Stream::Tcp(stream)),
+            (Socket::Tcp(stream, _), None) => plain(Stream::Tcp(stream)),
             #[cfg(unix)]
             (Socket::Unix(stream), _) => plain(Stream::Unix(stream)),
         };
         Self {
             stage,
+            peer,
             shared,
             place,
             waits: (Waits::Nothing, 0),
@@ -140,7 +149,7 @@ impl Connection {
 
     fn speak(&mut self, version: Version, io: Io) {
         let (shared, io) = (&self.shared, TokioIo::new(io));
-        let service = Service::new(Arc::clone(shared), Arc::clone(&self.place));
+        let service = Service::new(Arc::clone(shared), Arc::clone(&self.place), self.peer);
         self.stage = match version {
             Version::Http1 => {
                 let connection = shared.http1.serve_connection(io, service);

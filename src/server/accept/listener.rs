@@ -67,7 +67,8 @@ enum Listener {
 
 /// A connection that was taken.
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    /// With the client's address.
+    Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(UnixStream),
 }
@@ -111,7 +112,7 @@ impl Listeners {
             let accepted = match &self.all[at] {
                 Listener::Tcp(listener) => listener
                     .poll_accept(cx)
-                    .map_ok(|(stream, _)| Socket::Tcp(stream)),
+                    .map_ok(|(stream, peer)| Socket::Tcp(stream, peer)),
                 #[cfg(unix)]
                 Listener::Unix { listener, .. } => listener
                     .poll_accept(cx)
@@ -176,7 +177,7 @@ impl Socket {
         if cfg!(target_os = "linux") {
             return;
         }
-        if let Self::Tcp(stream) = self
+        if let Self::Tcp(stream, _) = self
             && let Err(error) = SockRef::from(stream).set_tcp_nodelay(true)
         {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -342,7 +343,7 @@ mod tests {
         let accepted = std::future::poll_fn(|cx| listeners.poll_accept(cx)).await;
         let socket = accepted.unwrap();
         socket.hurry();
-        let Socket::Tcp(stream) = socket else {
+        let Socket::Tcp(stream, _) = socket else {
             panic!("it is TCP");
         };
         assert!(stream.nodelay().unwrap());

@@ -24,6 +24,7 @@ use super::Shared;
 use super::places::{Place, UnderWay};
 use crate::responses::ErrorObject;
 use crate::server::error::Failure;
+use crate::server::peer::Peer;
 use crate::upstream::Refusal;
 
 /// How much of an answer is given to a stream of HTTP/2 at a time: whether its client takes anything is
@@ -34,11 +35,16 @@ const PIECE: usize = 16 * 1024;
 pub(super) struct Service {
     shared: Arc<Shared>,
     place: Arc<Place>,
+    peer: Option<Peer>,
 }
 
 impl Service {
-    pub(super) fn new(shared: Arc<Shared>, place: Arc<Place>) -> Self {
-        Self { shared, place }
+    pub(super) fn new(shared: Arc<Shared>, place: Arc<Place>, peer: Option<Peer>) -> Self {
+        Self {
+            shared,
+            place,
+            peer,
+        }
     }
 }
 
@@ -57,6 +63,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 answer: Answer::There(Some(answer)),
                 under_way,
             };
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
         }
         if request.headers().contains_key(UPGRADE) {
             // What the connection becomes keeps its place.

@@ -1,13 +1,15 @@
 //! One lane of a connection: its requests, one after the other.
 
 use std::pin::pin;
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::message::{self, Asked};
+use crate::admission::{Permit, Work};
 use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::server::AppState;
@@ -30,7 +32,8 @@ impl Worker {
             let trace = trace::of_work("response.create", &self.caller.trace);
             let id = format!("req_{}", new_id());
             let trace_id = trace::trace_id(&trace);
-            let span = tracing::error_span!(parent: trace.id(), "request", %id, trace_id);
+            let key = self.caller.key.as_deref().map(|key| key.name.as_str());
+            let span = tracing::error_span!(parent: trace.id(), "request", %id, trace_id, key);
             let Some(()) = self.answer(asked).instrument(span).await else {
                 return;
             };
@@ -47,18 +50,14 @@ impl Worker {
             ..
         } = asked;
         let id = new_id();
-        let went_well = match self
-            .state
-            .live()
-            .engine
-            .create(body, &id, &self.caller)
-            .await
-        {
-            Ok(Reply::Passed(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Stream(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Follow(follow)) => self.tell(Body::new(follow)).await?,
-            // Over a socket all is streamed.
-            Ok(Reply::Whole(_)) => true,
+        let went_well = match self.create(body, &id).await {
+            Ok((reply, _permit)) => match reply {
+                Reply::Passed(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Stream(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Follow(follow) => self.tell(Body::new(follow)).await?,
+                // Over a socket all is streamed.
+                Reply::Whole(_) => true,
+            },
             Err(refusal) => {
                 self.refuse(&refusal).await?;
                 false
@@ -69,6 +68,20 @@ impl Worker {
         }
         drop((permit, under_way));
         Some(())
+    }
+
+    /// Lets a request in, and asks.
+    async fn create(&self, body: Bytes, id: &str) -> Result<(Reply, Arc<Permit>), Refusal> {
+        let live = self.state.live();
+        let key = live.admission.know_again(self.caller.key.as_deref())?;
+        let admission = Arc::clone(&live.admission);
+        let permit = Arc::new(admission.enter(key.clone(), Work::Ask).await?);
+        let caller = Caller {
+            key,
+            permit: Some(Arc::clone(&permit)),
+            ..self.caller.clone()
+        };
+        Ok((live.engine.create(body, id, &caller).await?, permit))
     }
 
     /// Sends each event as a message; says whether the response came to a good end.

@@ -66,7 +66,7 @@ pub(super) fn read(text: &str) -> Result<Incoming, (Refusal, Option<String>)> {
     match head.kind.as_deref() {
         Some("response.create") => Ok(Incoming::Create(Asked {
             lane,
-            body: Bytes::copy_from_slice(text.as_bytes()),
+            body: Bytes::new(),
             previous,
             permit: None,
             under_way: None,

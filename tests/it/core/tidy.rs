@@ -15,7 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("show", &[]),
     ("demo", &[]),
     ("codex", &[]),
-    ("config", &[]),
+    ("key", &[]),
+    ("gate", &[]),
+    ("glob", &[]),
+    ("config", &["key"]),
     ("closing", &[]),
     ("files", &[]),
     ("shutdown", &[]),
@@ -35,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "upstream",
         &[
             "chat",
+            "gate",
             "json",
             "profile",
             "responses",
@@ -44,9 +48,15 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "admission",
+        &["gate", "glob", "key", "responses", "time", "upstream"],
+    ),
+    (
         "engine",
         &[
+            "admission",
             "closing",
+            "glob",
             "json",
             "responses",
             "sse",
@@ -60,6 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "admission",
             "closing",
             "engine",
             "ids",
@@ -75,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "admission",
             "closing",
             "config",
             "engine",
@@ -97,6 +109,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "demo",
             "files",
+            "key",
             "log",
             "profile",
             "reload",
