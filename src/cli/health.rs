@@ -44,7 +44,7 @@ pub(super) fn run(args: &ConfigArgs, own: &HealthArgs) -> ExitCode {
         Ok(answer) => (answer.words, answer.status == 200),
         Err(error) => (error.to_string(), false),
     };
-    let told = written(writeln!(io::stdout(), "{}{path}: {line}", place.name));
+    let told = written(writeln!(io::stdout(), "{} {path}: {line}", place.name));
     if is_well { told } else { ExitCode::from(1) }
 }
 
