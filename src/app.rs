@@ -157,7 +157,7 @@ impl App {
         let tls = server_tls(server)?.map(Tls::new);
         let listeners = listen(server)?;
         let operators = listen_for_operators(config)?;
-        let admission = Admission::new(guard::admission(config));
+        let admission = Admission::new(guard::admission(config), Arc::clone(&lasting.metrics));
         let state = AppState::new(
             live(config, engine, admission),
             server.max_connections,
@@ -233,6 +233,7 @@ impl App {
             closing.clone(),
         );
         let connections = acceptor.connections();
+        state.takes(connections.clone());
         let all_ended = async {
             acceptor.serve().await;
             state.sockets_closed().await;

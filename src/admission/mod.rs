@@ -30,6 +30,7 @@ pub use refused::Limit;
 
 use crate::gate::{Gate, Line, Shut};
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
 use crate::time::Instant;
 use crate::upstream::Refusal;
 use bodies::Bodies;
@@ -82,6 +83,7 @@ struct House {
     lag: Arc<Lag>,
     guesses: Guesses,
     refusals: Refusals,
+    metrics: Arc<Metrics>,
 }
 
 /// What a request is let in for.
@@ -106,7 +108,7 @@ pub struct Levels {
 impl Admission {
     /// The first one of a process; there must be a runtime.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let house = House {
             born: Instant::now(),
             gate: Arc::new(Gate::new(Some(places(&settings)))),
@@ -115,6 +117,7 @@ impl Admission {
             lag: Arc::default(),
             guesses: Guesses::new(),
             refusals: Refusals::default(),
+            metrics,
         };
         Self::of(settings, Arc::new(house), &Keys::default())
     }
@@ -260,26 +263,19 @@ impl Admission {
         }
     }
 
-    /// How many responses are under way.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.house.gate.inside()
-    }
-
-    /// How often a limit has refused since the process began.
-    #[must_use]
-    pub fn refused(&self, limit: Limit) -> u64 {
-        self.house.refusals.of(limit)
-    }
-
     fn refuse(&self, limit: Limit, scope: Scope<'_>) -> Refusal {
-        let now = self.house.now();
-        if let Some(key) = scope.key {
-            // The log tells it for each key, the process's count is of all.
-            self.house.refusals.count(limit);
-            return key.account.refusals.refuse(limit, scope, now);
+        let house = &self.house;
+        match limit.sheds() {
+            true => house.metrics.shed(limit.name()),
+            false => {
+                let tenant = scope.key.map(|key| key.tenant.as_str());
+                house.metrics.limited(tenant, limit.name());
+            }
         }
-        self.house.refusals.refuse(limit, scope, now)
+        // The log tells of each key by itself.
+        let refusals = scope.key.map(|key| &key.account.refusals);
+        let refusals = refusals.unwrap_or(&house.refusals);
+        refusals.refuse(limit, scope, house.now())
     }
 }
 

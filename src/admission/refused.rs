@@ -44,7 +44,16 @@ impl Limit {
         Self::Bodies,
     ];
 
-    /// Its name, in the log.
+    /// Whether it turns away new work because there is too much of it for all, whoever asks.
+    #[must_use]
+    pub fn sheds(self) -> bool {
+        match self {
+            Self::Requests | Self::Tokens | Self::Streams => false,
+            Self::Queue | Self::QueueTimeout | Self::Lag | Self::Bodies => true,
+        }
+    }
+
+    /// Its name, in the log and in metrics: that of its key in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,7 +68,8 @@ impl Limit {
     }
 }
 
-/// How often each limit refused, and what of it the log has.
+/// How often each limit refused, and what of it the log has. What operators see is in
+/// [`Metrics`](crate::telemetry::Metrics).
 #[derive(Debug, Default)]
 pub(super) struct Refusals([Count; Limit::ALL.len()]);
 
@@ -86,27 +96,10 @@ impl Count {
         let told = self.told.swap(all, order);
         Some(all.saturating_sub(told))
     }
-
-    fn get(&self) -> u64 {
-        self.all.load(Ordering::Relaxed)
-    }
 }
 
 impl Refusals {
-    /// How often a limit refused.
-    pub(super) fn of(&self, limit: Limit) -> u64 {
-        self.0.get(limit as usize).map_or(0, Count::get)
-    }
-
-    /// Counts a refusal that is told elsewhere.
-    pub(super) fn count(&self, limit: Limit) {
-        if let Some(count) = self.0.get(limit as usize) {
-            count.all.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// A refusal by a limit, of a key or of all together: counted, logged now and then, and put into
-    /// words.
+    /// A refusal by a limit, of a key or of all together: logged now and then, and put into words.
     pub(super) fn refuse(&self, limit: Limit, scope: Scope<'_>, now: u64) -> Refusal {
         let refused = self.0.get(limit as usize).and_then(|count| count.add(now));
         if let Some(refused) = refused {
@@ -170,11 +163,9 @@ impl Scope<'_> {
                 format!("The server is currently overloaded with other requests. {again}"),
             ),
         };
-        let (status, code) = match limit {
-            Limit::Requests | Limit::Tokens | Limit::Streams => (429, "rate_limit_exceeded"),
-            Limit::Queue | Limit::QueueTimeout | Limit::Lag | Limit::Bodies => {
-                (503, "server_is_overloaded")
-            }
+        let (status, code) = match limit.sheds() {
+            false => (429, "rate_limit_exceeded"),
+            true => (503, "server_is_overloaded"),
         };
         Refusal {
             retry_after: Some(RetryAfter::Wait { wait, exact: true }),
@@ -226,10 +217,6 @@ mod tests {
         let refusal = refusals.refuse(Limit::Lag, Scope::default(), 0);
         assert!(refusal.error.message.ends_with("try again in 2s."));
         assert_eq!(refusal.status, 503);
-        assert_eq!(
-            (refusals.of(Limit::Lag), refusals.of(Limit::Bodies)),
-            (1, 0)
-        );
         for (millis, words) in [(20, "20ms"), (2_000, "2s"), (61_050, "61.050s")] {
             assert_eq!(in_words(Duration::from_millis(millis)), words);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::key::KeyHash;
+use crate::telemetry::Now;
 
 fn key(name: &str, rates: Rates) -> KeySettings {
     KeySettings {
@@ -27,7 +28,13 @@ fn settings(keys: Vec<KeySettings>, rates: Rates) -> Settings {
 }
 
 fn admission(keys: Vec<KeySettings>, rates: Rates) -> Arc<Admission> {
-    Arc::new(Admission::new(settings(keys, rates)))
+    Arc::new(Admission::new(settings(keys, rates), Arc::default()))
+}
+
+/// Whether the numbers have this line.
+fn told(admission: &Admission, line: &str) -> bool {
+    let numbers = admission.house.metrics.encode(&Now::default());
+    numbers.lines().any(|known| known == line)
 }
 
 async fn known(admission: &Admission, name: &str) -> Arc<Key> {
@@ -54,7 +61,7 @@ async fn who_has_no_key_stays_outside() {
         assert_eq!(code(&refusal), (401, "invalid_api_key"));
     }
     assert_eq!(known(&admission, "a").await.owner(), "tenant:of a");
-    let open = Admission::new(settings(Vec::new(), Rates::default()));
+    let open = Admission::new(settings(Vec::new(), Rates::default()), Arc::default());
     assert!(open.know(Some(b"any"), None).await.unwrap().is_none());
 }
 
@@ -70,9 +77,10 @@ async fn a_key_has_so_many_places_and_a_request_leaves_its_own() {
     let _two = ask(&admission, Some(&a)).await.unwrap();
     let refusal = ask(&admission, Some(&a)).await.unwrap_err();
     assert_eq!(code(&refusal), (429, "rate_limit_exceeded"));
-    assert_eq!(admission.refused(Limit::Streams), 1);
+    let limited = r#"antiphon_limited_total{tenant="of a",limit="max_streams"} 1"#;
+    assert!(told(&admission, limited));
     let _other = ask(&admission, Some(&b)).await.unwrap();
-    assert_eq!(admission.under_way(), 3);
+    assert_eq!(admission.house.gate.inside(), 3);
     drop(one);
     assert!(ask(&admission, Some(&a)).await.is_ok());
 }
@@ -95,8 +103,10 @@ async fn when_all_places_are_taken_few_wait_and_not_for_long() {
     assert_eq!(code(&refusal), (503, "server_is_overloaded"));
     let late = waiting.await.unwrap().unwrap_err();
     assert_eq!(code(&late), (503, "server_is_overloaded"));
-    assert_eq!(admission.refused(Limit::Queue), 1);
-    assert_eq!(admission.refused(Limit::QueueTimeout), 1);
+    for reason in ["max_queue", "queue_timeout_ms"] {
+        let shed = format!("antiphon_shed_total{{reason=\"{reason}\"}} 1");
+        assert!(told(&admission, &shed), "{shed}");
+    }
     drop(first);
     // Those that came to nothing are not counted.
     assert!(ask(&admission, None).await.is_ok() && ask(&admission, None).await.is_ok());
@@ -189,7 +199,7 @@ async fn counters_go_on_under_another_configuration() {
     assert_eq!(code(&ask(&after, Some(&a)).await.unwrap_err()).0, 429);
     assert_eq!(code(&ask(&after, Some(&b)).await.unwrap_err()).0, 503);
     drop((running, second));
-    assert_eq!(after.under_way(), 0);
+    assert_eq!(after.house.gate.inside(), 0);
 
     let gone = after.after(settings(vec![key("b", rates(9, 9))], rates(2, 100)));
     assert_eq!(

@@ -196,6 +196,12 @@ impl Acceptor {
 pub struct Connections(Arc<Places>);
 
 impl Connections {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.taken()
+    }
+
     /// How many have a request under way.
     #[must_use]
     pub fn busy(&self) -> usize {

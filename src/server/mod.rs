@@ -17,7 +17,7 @@ mod socket;
 mod tls;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -60,6 +60,7 @@ pub struct AppState {
     pub draining: CancellationToken,
     sockets: Sockets,
     metrics: Arc<Metrics>,
+    connections: Arc<OnceLock<Connections>>,
 }
 
 /// What requests are served by. A request takes it once, and ends with what it began with.
@@ -86,7 +87,19 @@ impl AppState {
             closing,
             sockets: Sockets::new(max_sockets),
             metrics,
+            connections: Arc::default(),
         }
+    }
+
+    /// Connections are taken, and can be counted.
+    pub fn takes(&self, connections: Connections) {
+        // Only the first ones are clients' connections.
+        let _ = self.connections.set(connections);
+    }
+
+    /// How many connections there are.
+    fn connections(&self) -> usize {
+        self.connections.get().map_or(0, Connections::count)
     }
 
     /// Waits until no `WebSocket` is open any more.

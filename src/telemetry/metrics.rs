@@ -25,6 +25,9 @@ const MOST_SERIES: usize = 4096;
 /// The label of clients for whom no key is configured.
 const ANONYMOUS: &str = "anonymous";
 
+/// The label of what concerns all tenants.
+const ALL: &str = "all";
+
 /// The numbers of a process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +44,8 @@ pub struct Metrics {
     dropped_tools: Family<ToolLabels, Counter>,
     store: [Histogram; 2],
     store_errors: [Counter; 2],
+    limited: Family<LimitLabels, Counter>,
+    shed: Family<ShedLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     reloaded: Gauge,
 }
@@ -91,6 +96,17 @@ struct StoreLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabels {
+    tenant: Arc<str>,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReloadLabels {
     result: &'static str,
 }
@@ -137,6 +153,16 @@ impl Default for Metrics {
             "Tools that were left out of requests, as no chat server can run them",
         );
         let (store, store_errors) = store(&mut registry);
+        let limited = registered(
+            &mut registry,
+            "antiphon_limited",
+            "Requests that were refused by a limit of a key, or of all clients together (tenant all)",
+        );
+        let shed = registered(
+            &mut registry,
+            "antiphon_shed",
+            "Requests that were turned away because there was too much to do",
+        );
         let reloads = registered(
             &mut registry,
             "antiphon_config_reloads",
@@ -161,6 +187,8 @@ impl Default for Metrics {
             dropped_tools,
             store,
             store_errors,
+            limited,
+            shed,
             reloads,
             reloaded,
         };
@@ -321,6 +349,19 @@ impl Metrics {
         if failed {
             errors.inc();
         }
+    }
+
+    /// A limit refused a request: a key's, or one of all clients together.
+    pub fn limited(&self, tenant: Option<&str>, limit: &'static str) {
+        let tenant = tenant.unwrap_or(ALL).into();
+        self.limited
+            .get_or_create(&LimitLabels { tenant, limit })
+            .inc();
+    }
+
+    /// A request was turned away because there was too much to do.
+    pub fn shed(&self, reason: &'static str) {
+        self.shed.get_or_create(&ShedLabels { reason }).inc();
     }
 
     /// The configuration was read again. `None`: nothing had changed.

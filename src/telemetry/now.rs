@@ -15,7 +15,9 @@ use super::names::Names;
 pub struct Now {
     /// The upstreams of the configuration.
     pub upstreams: Vec<UpstreamNow>,
-    /// Connections of clients that are `WebSocket`s.
+    /// Connections of clients.
+    pub connections: usize,
+    /// Those of them that are `WebSocket`s.
     pub websockets: usize,
     /// Background responses that this process makes.
     pub background: usize,
@@ -112,6 +114,11 @@ impl Now {
             gauge.set(whole(value));
             gauge
         };
+        registry.register(
+            "antiphon_connections",
+            "Clients' connections, with and without a request under way",
+            gauge(self.connections),
+        );
         registry.register(
             "antiphon_websockets",
             "Clients' connections that are WebSockets",

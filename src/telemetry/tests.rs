@@ -133,6 +133,7 @@ fn what_is_true_now_is_told_as_it_is_now() {
                 opened: 7,
             }],
         }],
+        connections: 8,
         websockets: 5,
         background: 6,
     };
@@ -143,6 +144,7 @@ fn what_is_true_now_is_told_as_it_is_now() {
         "antiphon_upstream_requests_waiting{upstream=\"up\"} 2",
         "antiphon_breaker_state{upstream=\"up\",model=\"m\"} 2",
         "antiphon_breaker_opened_total{upstream=\"up\"} 7",
+        "antiphon_connections 8",
         "antiphon_websockets 5",
         "antiphon_background_in_flight 6",
         "# EOF",
@@ -180,6 +182,9 @@ fn the_rest_is_counted_too() {
     metrics.dropped_tool("up", "web_search");
     metrics.dropped_tool("up", "made \"up\"");
     metrics.stored(StoreWork::Write, Duration::from_millis(2), true);
+    metrics.limited(Some("blue"), "max_streams");
+    metrics.limited(None, "requests_per_minute");
+    metrics.shed("max_queue");
     metrics.reloaded(Some(false));
     let text = told(&metrics);
     for line in [
@@ -193,6 +198,9 @@ fn the_rest_is_counted_too() {
         "antiphon_store_operation_seconds_count{operation=\"write\"} 1",
         "antiphon_store_errors_total{operation=\"write\"} 1",
         "antiphon_store_errors_total{operation=\"read\"} 0",
+        "antiphon_limited_total{tenant=\"blue\",limit=\"max_streams\"} 1",
+        "antiphon_limited_total{tenant=\"all\",limit=\"requests_per_minute\"} 1",
+        "antiphon_shed_total{reason=\"max_queue\"} 1",
         "antiphon_config_reloads_total{result=\"rejected\"} 1",
         "antiphon_config_last_reload_successful 0",
     ] {

@@ -17,6 +17,7 @@ pub(in crate::server) async fn scrape(State(state): State<AppState>) -> Response
     let engine = &state.live().engine;
     let now = Now {
         upstreams: engine.health().into_iter().map(upstream).collect(),
+        connections: state.connections(),
         websockets: state.sockets.open.len(),
         background: engine.background(),
     };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::keys::{key, with_keys};
 use super::{Live, configured, hello, last, post, refusal, streamed, whole, with};
 use crate::support::http;
 use crate::support::proxy::Proxy;
@@ -218,6 +219,42 @@ fn the_store_and_background_work_are_counted() {
     let route =
         "antiphon_http_requests_total{route=\"/responses/{id}\",method=\"GET\",status=\"200\"}";
     assert!(number(&proxy, route) >= 1.0);
+}
+
+#[test]
+fn keys_have_their_tenants_numbers_and_open_the_numbers() {
+    let upstream = Upstream::saying("Hi");
+    let secret = "a secret of blue's";
+    let key = key(
+        "laptop",
+        secret,
+        "tenant = \"blue\"\nrequests_per_minute = 2",
+    );
+    let config = with_keys(&upstream, "", &[key]);
+    let proxy = Proxy::builder().config(&config).start();
+    let bearer = format!("Bearer {secret}");
+    let secret = ("authorization", bearer.as_str());
+    let ask = || {
+        super::send(
+            &proxy,
+            &[super::JSON, secret],
+            hello().to_string().as_bytes(),
+        )
+    };
+    let statuses: Vec<u16> = (0..3).map(|_| ask().status).collect();
+    assert_eq!(statuses, [200, 200, 429]);
+    refusal(&http::get(&proxy.url("/metrics")), 401);
+    let scrape = http::request("GET", &proxy.url("/metrics"), &[secret], b"");
+    for line in [
+        "antiphon_limited_total{tenant=\"blue\",limit=\"requests_per_minute\"} 1",
+        "antiphon_responses_total{upstream=\"mock\",model=\"m\",tenant=\"blue\",status=\"completed\"} 2",
+    ] {
+        let known = scrape.text().lines().any(|known| known == line);
+        assert!(known, "{line}\n{}", scrape.text());
+    }
+    let connections = scrape.text().split("\nantiphon_connections ").nth(1);
+    let connections = connections.and_then(|rest| rest.lines().next());
+    assert_ne!(connections.expect("a number"), "0", "this one at least");
 }
 
 #[test]

@@ -49,7 +49,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "admission",
-        &["gate", "glob", "key", "responses", "time", "upstream"],
+        &[
+            "gate",
+            "glob",
+            "key",
+            "responses",
+            "telemetry",
+            "time",
+            "upstream",
+        ],
     ),
     (
         "engine",
