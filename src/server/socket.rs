@@ -144,25 +144,21 @@ impl Connection {
                 }
                 message = socket.recv() => {
                     heard = Instant::now();
-                    match message {
-                        Some(Ok(Message::Text(text))) => {
-                            if let Some(answer) = self.take(&text)
-                                && !say(&mut socket, Message::text(answer)).await
-                            {
-                                break End::Gone;
-                            }
-                        }
+                    let answer = match message {
+                        Some(Ok(Message::Text(text))) => self.take(&text),
                         Some(Ok(Message::Binary(_))) => {
                             let error = ErrorObject::invalid("Messages must be text.");
-                            let answer = message::refusal(&Refusal::bad_request(error), None);
-                            if !say(&mut socket, Message::text(answer)).await {
-                                break End::Gone;
-                            }
+                            Some(message::refusal(&Refusal::bad_request(error), None))
                         }
                         // Pings are answered below us.
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
                         Some(Err(error)) => break End::Broken(error.to_string()),
                         Some(Ok(Message::Close(_))) | None => break End::Gone,
+                    };
+                    if let Some(answer) = answer
+                        && !say(&mut socket, Message::text(answer)).await
+                    {
+                        break End::Gone;
                     }
                 }
                 _ = ping.tick() => {
