@@ -473,10 +473,16 @@ impl Run {
             }
             (None, None) => return None,
         };
+        let wrong = self.settings.upstream.without_secrets(wrong);
         Some(cause.cloned().unwrap_or_else(|| failure(&wrong)))
     }
 
     fn end(&mut self, cause: Option<Refusal>, sink: &mut dyn Sink) -> Step {
+        let upstream = &self.settings.upstream;
+        let cause = cause.map(|refusal| Refusal {
+            error: upstream.without_secrets(refusal.error.clone()),
+            ..refusal
+        });
         if let Some(refusal) = self.flaw(cause.as_ref(), sink)
             && self.go_on(refusal)
         {

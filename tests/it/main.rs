@@ -6,6 +6,8 @@ mod core;
 mod docs;
 mod grammar;
 #[cfg(target_os = "linux")]
+mod hostile;
+#[cfg(target_os = "linux")]
 mod load;
 mod real;
 mod sdk;

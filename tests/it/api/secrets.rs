@@ -157,4 +157,7 @@ fn a_key_that_a_long_message_is_cut_in_is_not_told_in_part() {
         );
         assert!(!message.contains(&OWN[..8]), "{length}: {message}");
     }
+    // Nor in the lines that say why the upstream is asked again.
+    assert!(proxy.log().contains("asking again"), "{}", proxy.log());
+    assert!(!proxy.log().contains(&OWN[..8]), "{}", proxy.log());
 }

@@ -7,9 +7,9 @@ use tokio::net::TcpStream;
 
 /// What a client heard.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// How late each piece was, in microseconds.
-    pub(super) late: Vec<u32>,
+    pub(crate) late: Vec<u32>,
     /// The stream came to its good end.
     completed: bool,
     /// Why not, if it did not.
@@ -19,7 +19,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn is_whole(&self, pieces: usize) -> bool {
+    pub(crate) fn is_whole(&self, pieces: usize) -> bool {
         self.completed && self.late.len() == pieces
     }
 }
@@ -30,21 +30,20 @@ const MARKS: [&[u8]; 2] = [b"\"delta\":\"", b"\"content\":\""];
 const ENDS: [&[u8]; 2] = [b"event: response.completed\n", b"data: [DONE]\n"];
 
 /// Reads a stream to its end.
-pub(super) async fn listen(address: &str, model: &str, epoch: Instant) -> Heard {
+pub(crate) async fn listen(address: &str, model: &str, epoch: Instant, secret: &str) -> Heard {
     let mut heard = Heard::default();
-    if let Err(error) = read(address, model, epoch, &mut heard).await {
+    if let Err(error) = read(ask(address, model, secret).await, epoch, &mut heard).await {
         heard.error = error.to_string();
     }
     heard
 }
 
 async fn read(
-    address: &str,
-    model: &str,
+    stream: std::io::Result<TcpStream>,
     epoch: Instant,
     heard: &mut Heard,
 ) -> std::io::Result<()> {
-    let mut stream = ask(address, model).await?;
+    let mut stream = stream?;
     let (mut rest, mut bytes) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         let count = stream.read(&mut bytes).await?;
@@ -87,8 +86,8 @@ fn position(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 }
 
 /// Asks for a flood, and reads it slowly, or not at all.
-pub(super) async fn dawdle(address: &str, never: bool) {
-    let Ok(mut stream) = ask(address, "flood").await else {
+pub(crate) async fn dawdle(address: &str, never: bool, secret: &str) {
+    let Ok(mut stream) = ask(address, "flood", secret).await else {
         return;
     };
     let mut bytes = [0; 256];
@@ -100,13 +99,13 @@ pub(super) async fn dawdle(address: &str, never: bool) {
     }
 }
 
-async fn ask(address: &str, model: &str) -> std::io::Result<TcpStream> {
+async fn ask(address: &str, model: &str, secret: &str) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let body = format!(r#"{{"model":"{model}","input":"x","stream":true}}"#);
     // The same words for the proxy and for the upstream itself, which reads the body alone.
     let head = format!(
-        "POST /v1/responses HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/responses HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {secret}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;

@@ -10,8 +10,8 @@
 //!     cargo test --test it load:: -- --test-threads 1
 //! ```
 
-mod client;
-mod upstream;
+pub(crate) mod client;
+pub(crate) mod upstream;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,6 +26,8 @@ use crate::support::proxy::Proxy;
 use client::Heard;
 use upstream::Upstream;
 
+/// Any key will do.
+const SECRET: &str = "sk-any";
 /// How long one of the streams that everybody reads pauses between two pieces.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many of the clients read slowly, or not at all.
@@ -62,7 +64,7 @@ impl Size {
     }
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -71,13 +73,13 @@ fn runtime() -> Runtime {
 }
 
 /// Prints a figure past the test harness.
-fn tell(figure: &str) {
+pub(crate) fn tell(figure: &str) {
     // A closed stderr is no reason to fail.
     let _ = writeln!(std::io::stderr(), "load: {figure}");
 }
 
 /// The proxy's resident memory, in bytes.
-fn memory(proxy: &Proxy) -> usize {
+pub(crate) fn memory(proxy: &Proxy) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", proxy.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next());
@@ -94,7 +96,7 @@ async fn streams(address: &str, count: usize, pieces: usize, epoch: Instant) -> 
         clients.spawn(async move {
             let begun = Duration::from_secs(1).mul_f64(n as f64 / count as f64);
             tokio::time::sleep(begun).await;
-            client::listen(&address, &model, epoch).await
+            client::listen(&address, &model, epoch, SECRET).await
         });
     }
     clients.join_all().await
@@ -120,15 +122,15 @@ fn many_streams_are_carried_with_bounded_memory_and_in_time() {
     };
     let proxy = Proxy::to(&upstream.base_url());
     // The first request pays for what all others find.
-    runtime.block_on(streams(&proxy.host(), 1, 1, epoch));
+    runtime.block_on(streams(proxy.address(), 1, 1, epoch));
     let idle = memory(&proxy);
     let mut samples = Vec::new();
     let heard = runtime.block_on(async {
-        let host = proxy.host();
+        let host = proxy.address().to_owned();
         let mut slow = JoinSet::new();
         for n in 0..SLOW + NEVER {
             let (host, never) = (host.clone(), n >= SLOW);
-            slow.spawn(async move { client::dawdle(&host, never).await });
+            slow.spawn(async move { client::dawdle(&host, never, SECRET).await });
         }
         let all = streams(&host, size.streams, size.pieces(), epoch);
         let mut all = std::pin::pin!(all);
@@ -200,7 +202,7 @@ fn no_stream_that_can_end_in_time_is_lost_when_the_process_ends() {
     let proxy = Proxy::to(&upstream.base_url());
     const PIECES: usize = 16;
     let heard = runtime.block_on(async {
-        let host = proxy.host();
+        let host = proxy.address().to_owned();
         let all = streams(&host, size.streams, PIECES, epoch);
         let mut all = std::pin::pin!(all);
         tokio::select! {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// How much a flood has, in bytes: more than any buffers hold.
 const FLOOD: usize = 256 << 20;
 
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -26,7 +26,7 @@ struct Shared {
 }
 
 impl Upstream {
-    pub(super) async fn start(epoch: Instant) -> Self {
+    pub(crate) async fn start(epoch: Instant) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
@@ -45,21 +45,21 @@ impl Upstream {
         Self { address, shared }
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    pub(super) fn base_url(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
     /// How many bytes all floods could send so far.
-    pub(super) fn flooded(&self) -> usize {
+    pub(crate) fn flooded(&self) -> usize {
         self.shared.flooded.load(Ordering::Relaxed)
     }
 
     /// Waits until so many answers have begun.
-    pub(super) async fn has_begun(&self, count: usize) {
+    pub(crate) async fn has_begun(&self, count: usize) {
         loop {
             let news = self.shared.news.notified();
             if self.shared.begun.load(Ordering::Relaxed) >= count {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::evidence;
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -93,7 +95,17 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
         exchange(stream, &head, body)
     };
     let answer = answer().unwrap_or_else(|error| panic!("{method} {url}: {error}"));
-    parse(&answer)
+    let reply = parse(&answer);
+    let keys = ["authorization", "api-key", "x-api-key", "x-upstream-key"];
+    for (_, value) in headers.iter().filter(|(name, _)| keys.contains(name)) {
+        evidence::key(value);
+    }
+    if reply.status >= 400 {
+        evidence::keep("errors", &String::from_utf8_lossy(&reply.body));
+    } else if path == "metrics" {
+        evidence::keep("metrics", reply.text());
+    }
+    reply
 }
 
 fn head(method: &str, host: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {

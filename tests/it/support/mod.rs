@@ -2,6 +2,7 @@
 //! reader of event streams, and real programs.
 
 pub(crate) mod events;
+pub(crate) mod evidence;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod pages;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::evidence;
 use super::process::Running;
 
 /// A running proxy; it ends when this is dropped.
@@ -17,6 +18,16 @@ pub(crate) struct Proxy {
     process: Running,
     address: String,
     home: TempDir,
+    /// Whether it was told to log what people and models say.
+    logs_content: bool,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if !self.logs_content {
+            evidence::keep("logs", &self.log());
+        }
+    }
 }
 
 impl Proxy {
@@ -78,11 +89,6 @@ impl Proxy {
             );
             thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    /// Its host and port.
-    pub(crate) fn host(&self) -> String {
-        self.address.clone()
     }
 
     /// Waits for it to end by itself; its exit code.
@@ -163,6 +169,11 @@ impl ProxyBuilder {
         }
         command.args(&self.args);
         clean_environment(&mut command, home.path());
+        let logs_content = ("ANTIPHON__LOG__CONTENT".to_owned(), "true".to_owned());
+        let logs_content = self.env.contains(&logs_content);
+        for (_, value) in self.env.iter().filter(|(name, _)| name.contains("KEY")) {
+            evidence::key(value);
+        }
         command.envs(self.env);
 
         let (process, rest) =
@@ -177,6 +188,7 @@ impl ProxyBuilder {
             process,
             address,
             home,
+            logs_content,
         }
     }
 }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::evidence;
+
 /// How long the tests wait for something that ought to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -413,6 +415,10 @@ fn read(stream: &TcpStream) -> Option<Received> {
     if !body.is_empty() {
         // What is nested too deeply to be read stays a null.
         request.body = serde_json::from_slice(&body).unwrap_or_default();
+    }
+    evidence::asked(&request.body);
+    for name in ["authorization", "api-key"] {
+        request.header(name).into_iter().for_each(evidence::key);
     }
     request.bytes = body;
     Some(request)
