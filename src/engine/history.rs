@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Engine;
 use super::caller::Caller;
 use super::keep::unavailable;
-use crate::json::TextOr;
+use crate::json::{self, TextOr};
 use crate::responses::input::InputItem;
 use crate::responses::{CreateResponse, ErrorObject, kept};
 use crate::store::{Status, Turn};
@@ -82,8 +82,8 @@ impl History {
     }
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| {
+fn read<'a, T: serde::Deserialize<'a>>(item: &'a [u8]) -> Result<T, Refusal> {
+    json::from_slice(item).map_err(|error| {
         let message = format!("a stored item cannot be read: {error}");
         Refusal::new(500, ErrorObject::server(message))
     })

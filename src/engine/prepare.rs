@@ -101,6 +101,14 @@ impl Engine {
         body: &Bytes,
         order: &Order<'_>,
     ) -> Result<Prepared, Refusal> {
+        match CreateResponse::read(body) {
+            Some(request) => self.prepare_request(request, body, order).await,
+            None => Box::pin(self.prepare_odd(body, order)).await,
+        }
+    }
+
+    /// The same for a body that is wrong, or may have to be mended.
+    async fn prepare_odd(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         if let Some(mended) = CreateResponse::mend_surrogates(body) {
             return self.prepare_body(&Bytes::from(mended), order).await;
         }
@@ -120,6 +128,15 @@ impl Engine {
 
     async fn prepare_body(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        self.prepare_request(request, body, order).await
+    }
+
+    async fn prepare_request<'a>(
+        &self,
+        mut request: CreateResponse<'a>,
+        body: &'a Bytes,
+        order: &Order<'_>,
+    ) -> Result<Prepared, Refusal> {
         let model = match (request.model.clone(), order.purpose) {
             (Some(model), _) => model,
             (None, Purpose::Count) => Text::from(""),
@@ -142,7 +159,6 @@ impl Engine {
             // Nor can it know what we keep.
             stops.retain(|stop| !stop.passes());
         }
-        let mut request = request;
         history.enter(&mut request)?;
         let course = Course {
             choice,

@@ -20,13 +20,13 @@ impl<'a> Object<'a> {
     /// Reads an object; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        super::from_str(text).ok()
     }
 
     /// Reads an object out of bytes; `None` if it is anything else.
     #[must_use]
     pub fn from_slice(bytes: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        Self::parse(std::str::from_utf8(bytes).ok()?)
     }
 
     /// The text of a value.

@@ -55,14 +55,19 @@ impl<'a> Text<'a> {
         if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
             return Some(inside.into());
         }
-        // Pairs are rare, and whether one is whole is serde's to judge.
+        // Pairs are rare, and whether one is whole is for others to judge.
         if memchr::memmem::find(inside.as_bytes(), b"\\u").is_some() {
-            return serde_json::from_str(raw.get()).ok();
+            return super::from_str(raw.get()).ok();
         }
-        let mut text = String::with_capacity(inside.len());
-        Unescape::default().push(inside, &mut text);
-        Some(text.into())
+        Some(decode(inside).into())
     }
+}
+
+/// Decodes the inside of a JSON string that is known to be right, surrogate pairs too.
+pub(super) fn decode(inside: &str) -> String {
+    let mut text = String::with_capacity(inside.len());
+    Unescape::default().push(inside, &mut text);
+    text
 }
 
 impl Deref for Text<'_> {

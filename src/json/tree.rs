@@ -46,8 +46,8 @@ impl<'a> Tree<'a> {
     /// pair becomes U+FFFD.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        // serde_json checks without recursion, so that the reader below can trust the text.
-        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        // It is checked without recursion, so that the reader below can trust the text.
+        let raw: &RawValue = super::from_str(text).ok()?;
         let mut reader = Reader {
             text: raw.get(),
             at: 0,

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
-use crate::json::Text;
 use crate::json::tree::Tree;
+use crate::json::{self, Text};
 
 /// The hex digits of an id that belong to the response.
 const RESPONSE_DIGITS: usize = 32;
@@ -229,9 +229,9 @@ pub fn split(list: &[u8]) -> Vec<(Text<'_>, &RawValue)> {
         id: Option<Text<'a>>,
     }
 
-    let items: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    let items: Vec<&RawValue> = json::from_slice(list).unwrap_or_default();
     let id_of = |raw: &'_ RawValue| -> Option<String> {
-        let Id { id } = serde_json::from_str(raw.get()).ok()?;
+        let Id { id } = json::from_str(raw.get()).ok()?;
         id.map(|id| id.to_string())
     };
     items

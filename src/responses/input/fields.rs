@@ -15,7 +15,7 @@ use super::{
     Call, CallKind, Configuration, InputItem, Output, OutputBody, Payload, Reasoning, Role,
     ToolsItem,
 };
-use crate::json::{Text, TextOr};
+use crate::json::{self, Known, Text, TextOr};
 use crate::responses::content::{Content, Part};
 use crate::responses::request::{ReasoningOptions, TextOptions};
 
@@ -75,7 +75,10 @@ impl<'de> Visitor<'de> for ItemVisitor {
         }
         if reading != Reading::Never {
             for (key, value) in aside {
-                fields.set(key, value).map_err(A::Error::custom)?;
+                // What the fast way refuses is read again, or complained of.
+                if fields.set(key, Known(value)).is_err() {
+                    fields.set(key, value).map_err(A::Error::custom)?;
+                }
             }
         }
         fields.item().map_err(A::Error::custom)
@@ -83,8 +86,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
 }
 
 fn speaker(raw: &RawValue) -> Option<Role> {
-    let name: Text<'_> = serde_json::from_str(raw.get()).ok()?;
-    role_of(&name)
+    role_of(&Text::of_raw(raw)?)
 }
 
 fn role_of(name: &str) -> Option<Role> {
@@ -331,7 +333,7 @@ impl<'a> ItemFields<'a> {
 
     fn output(self, kind: OutputKind) -> Result<InputItem<'a>, String> {
         let body = match (self.output, kind) {
-            (Some(raw), OutputKind::Shell) => match serde_json::from_str(raw.get()) {
+            (Some(raw), OutputKind::Shell) => match json::from_str(raw.get()) {
                 Ok(commands) => OutputBody::Commands(commands),
                 Err(_) => output_body(raw)?,
             },
@@ -394,13 +396,13 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
 
 /// The parts of a list; one that does not read takes none of the others with it.
 fn output_parts(text: &str) -> Vec<Part<'_>> {
-    if let Ok(parts) = serde_json::from_str(text) {
+    if let Ok(parts) = json::from_str(text) {
         return parts;
     }
-    let each: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let each: Vec<&RawValue> = json::from_str(text).unwrap_or_default();
     each.into_iter()
         .map(
-            |raw| match serde_json::from_str::<TextOr<'_, Part<'_>>>(raw.get()) {
+            |raw| match json::from_str::<TextOr<'_, Part<'_>>>(raw.get()) {
                 Ok(TextOr::One(part)) => *part,
                 Ok(TextOr::Text(text)) => Part::Text(text),
                 _ => Part::Other(Text::default()),

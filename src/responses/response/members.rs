@@ -7,7 +7,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::json;
-use crate::json::Text;
+use crate::json::{self, Text};
 
 /// Keys and their values as they came, in their order, each key once.
 pub(super) struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
@@ -15,8 +15,8 @@ pub(super) struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
 impl<'a> Members<'a> {
     /// The keys of a tool, if it is a function.
     pub(super) fn of_function(tool: &'a RawValue) -> Option<Self> {
-        let members: Self = serde_json::from_str(tool.get()).ok()?;
-        let kind: Text<'_> = serde_json::from_str(members.get("type")?.get()).ok()?;
+        let members: Self = json::from_str(tool.get()).ok()?;
+        let kind = Text::of_raw(members.get("type")?)?;
         (kind.as_str() == "function").then_some(members)
     }
 

@@ -8,7 +8,7 @@ use crate::chat::Message;
 use crate::chat::message::{
     Assistant, Content as ChatContent, Function, FunctionTag, Part as ChatPart, ToolCall,
 };
-use crate::json::{Text, TextOr};
+use crate::json::{self, Text, TextOr};
 use crate::profile::{EmptyContent, ReasoningBack, ReasoningRequired};
 use crate::responses::input::{Call, CallKind, OutputBody, Payload};
 use crate::translate::carry::{Carry, CarryField};
@@ -229,6 +229,5 @@ fn wrap(key: &str, text: &str) -> String {
 
 /// Whether text is a JSON object.
 fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    text.trim_start().starts_with('{') && json::is_json(text)
 }
