@@ -328,7 +328,7 @@ impl Engine {
             logprobs,
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked: translate::text_bytes(journey.chat()),
+            asked: 0,
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();

@@ -56,7 +56,7 @@ pub(super) struct RunSettings {
     pub(super) model: String,
     /// How long the client may hear nothing.
     pub(super) keepalive_interval: Option<Duration>,
-    /// The size of the request for the upstream, in bytes.
+    /// How long the request for the upstream is, as its tokens are estimated by it.
     pub(super) asked: usize,
 }
 
@@ -141,6 +141,7 @@ impl Run {
             tools,
             trial,
             chat,
+            asked,
             validator,
         } = arrival;
         let is_repair = self
@@ -166,7 +167,7 @@ impl Run {
             pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
         }
         self.settings.upstream = upstream;
-        self.settings.asked = chat.len();
+        self.settings.asked = asked;
         self.source = Source::Answer(answer);
         self.journey = Some(journey);
         self.trial = Some(trial);

@@ -26,7 +26,7 @@ impl<'a> Object<'a> {
     /// Reads an object out of bytes; `None` if it is anything else.
     #[must_use]
     pub fn from_slice(bytes: &'a [u8]) -> Option<Self> {
-        Self::parse(std::str::from_utf8(bytes).ok()?)
+        Self::parse(super::as_text(bytes)?)
     }
 
     /// The text of a value.

@@ -26,7 +26,7 @@ mod write;
 pub use edit::{Edits, Object};
 pub use partial::{FieldDecoder, Finish};
 pub(crate) use read::Known;
-pub use read::{from_slice, from_str, is_json, read};
+pub use read::{as_text, from_slice, from_str, is_json, read};
 pub use repair::{lossy, repair, string_lossy};
 pub use text::Text;
 pub use text_or::TextOr;

@@ -44,9 +44,9 @@ pub fn from_str<'de, T: Deserialize<'de>>(text: &'de str) -> serde_json::Result<
 /// # Errors
 /// Those of `serde_json::from_slice`.
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => from_str(text),
-        Err(_) => serde_json::from_slice(bytes),
+    match as_text(bytes) {
+        Some(text) => from_str(text),
+        None => serde_json::from_slice(bytes),
     }
 }
 
@@ -68,6 +68,12 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
     };
     let value = T::deserialize(&mut reader).ok()?;
     reader.scanner.peek().is_none().then_some(value)
+}
+
+/// Bytes as text, if they are UTF-8.
+#[must_use]
+pub fn as_text(bytes: &[u8]) -> Option<&str> {
+    simdutf8::basic::from_utf8(bytes).ok()
 }
 
 /// Whether a text is JSON.

@@ -147,7 +147,7 @@ impl<'a> CreateResponse<'a> {
     /// fast way, which leaves all others to [`Self::parse`].
     #[must_use]
     pub fn read(body: &'a [u8]) -> Option<Self> {
-        let Object(request) = json::read(std::str::from_utf8(body).ok()?)?;
+        let Object(request) = json::read(json::as_text(body)?)?;
         Some(request)
     }
 

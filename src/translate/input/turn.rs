@@ -114,7 +114,7 @@ impl<'a> Conversation<'a, '_> {
 
     /// What the tool message for the call in item `n` says.
     fn answer(&mut self, n: usize, id: &str, pictures: &mut Vec<ChatPart<'a>>) -> ChatContent<'a> {
-        let text = match self.outputs.remove(&n) {
+        let text = match self.outputs.get_mut(n).and_then(Option::take) {
             None => {
                 self.notes.push(Note::CallUnanswered(id.to_owned()));
                 Cow::Borrowed(UNANSWERED)
