@@ -9,6 +9,7 @@
 //! accept. Everything is pure, total and bounded in depth, since the input comes from models and
 //! strangers.
 
+mod decode;
 mod edit;
 pub mod lenient;
 pub mod partial;

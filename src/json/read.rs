@@ -18,8 +18,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
+use super::decode::decode;
 use super::scan::{Refused, Scanner};
-use super::text::decode;
 
 /// How deep arrays and objects may be nested that are read, and not only passed over.
 const DEEPEST: u32 = 64;

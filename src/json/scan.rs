@@ -3,6 +3,7 @@
 //! What is accepted is what `serde_json` accepts, but for two things that it leaves to it: halves of
 //! surrogate pairs, and values that are nested deeper than [`DEEPEST`].
 
+use super::decode::unit;
 use super::word::{self, WORD};
 
 /// How many arrays and objects may be open within a value.
@@ -289,19 +290,11 @@ fn is_usual_escape(byte: u8) -> bool {
 fn escape_length(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-        b'u' => match unit(bytes, at)? {
-            0xd800..=0xdbff => matches!(unit(bytes, at + 6)?, 0xdc00..=0xdfff).then_some(12),
+        b'u' => match unit(bytes.get(at..)?)? {
+            0xd800..=0xdbff => matches!(unit(bytes.get(at + 6..)?)?, 0xdc00..=0xdfff).then_some(12),
             0xdc00..=0xdfff => None,
             _ => Some(6),
         },
         _ => None,
     }
-}
-
-/// The UTF-16 code unit of the `\uXXXX` at an offset.
-fn unit(bytes: &[u8], at: usize) -> Option<u32> {
-    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    digits.iter().try_fold(0, |unit, digit| {
-        Some(unit * 16 + char::from(*digit).to_digit(16)?)
-    })
 }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::unescape::Unescape;
+use super::decode::decode;
 
 /// A JSON string, borrowed where it can be.
 ///
@@ -61,13 +61,6 @@ impl<'a> Text<'a> {
         }
         Some(decode(inside).into())
     }
-}
-
-/// Decodes the inside of a JSON string that is known to be right, surrogate pairs too.
-pub(super) fn decode(inside: &str) -> String {
-    let mut text = String::with_capacity(inside.len());
-    Unescape::default().push(inside, &mut text);
-    text
 }
 
 impl Deref for Text<'_> {
