@@ -152,8 +152,10 @@ impl Keeping {
 
 fn keep_output(item: OutputItem) -> KeptItem {
     let id = item.id().to_owned();
-    // Items always serialise.
-    let json = serde_json::to_string(&item.for_store()).unwrap_or_default();
+    let mut json = Vec::new();
+    item.for_store().write(&mut json);
+    // What is written of text is text.
+    let json = String::from_utf8(json).unwrap_or_default();
     KeptItem { id, json }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
-use super::item::OutputItem;
+use super::item::{OutputItem, list};
 use super::request::{CreateResponse, ReasoningOptions};
 use super::usage::Usage;
 
@@ -117,7 +117,7 @@ impl Response<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_head(out);
         out.extend_from_slice(b",\"output\":");
-        json(out, self.output);
+        list(out, self.output, OutputItem::write);
         self.write_tail(out);
     }
 
