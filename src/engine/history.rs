@@ -99,6 +99,17 @@ impl Engine {
         request: &CreateResponse<'_>,
         caller: &Caller,
     ) -> Result<History, Refusal> {
+        match request.continues() || references(request).next().is_some() {
+            true => Box::pin(self.load_history(request, caller)).await,
+            false => Ok(History::default()),
+        }
+    }
+
+    async fn load_history(
+        &self,
+        request: &CreateResponse<'_>,
+        caller: &Caller,
+    ) -> Result<History, Refusal> {
         let mut history = History::default();
         if let Some(id) = &request.previous_response_id {
             history.turns = self.chain(id, caller).await?;
@@ -166,16 +177,7 @@ impl Engine {
         caller: &Caller,
         history: &mut History,
     ) -> Result<(), Refusal> {
-        let Some(TextOr::List(items)) = &request.input else {
-            return Ok(());
-        };
-        let wanted: Vec<&str> = items
-            .iter()
-            .filter_map(|item| match item {
-                InputItem::Reference(Some(id)) => Some(id.as_str()),
-                _ => None,
-            })
-            .collect();
+        let wanted: Vec<&str> = references(request).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -211,6 +213,18 @@ impl Engine {
         history.referred = referred;
         Ok(())
     }
+}
+
+/// The ids of the items that a request refers to.
+fn references<'r>(request: &'r CreateResponse<'_>) -> impl Iterator<Item = &'r str> {
+    let items = match &request.input {
+        Some(TextOr::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    items.iter().filter_map(|item| match item {
+        InputItem::Reference(Some(id)) => Some(id.as_str()),
+        _ => None,
+    })
 }
 
 fn no_previous(id: &str) -> Refusal {

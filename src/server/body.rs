@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::BoxError;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::CONTENT_ENCODING;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -10,6 +11,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::responses::ErrorObject;
 use crate::upstream::Refusal;
 
+/// Room that is made for a body before it comes.
+const MOST_PROMISED: usize = 1024 * 1024;
 /// How much more of a body that is too long is read, and for how long.
 const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
@@ -46,8 +49,8 @@ pub(super) async fn read(
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
+    match gather(Limited::new(&mut body, limit)).await {
+        Ok(whole) => Ok(whole),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
             drain(body).await;
             let error =
@@ -60,6 +63,20 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
             Err(Refusal::bad_request(error))
         }
     }
+}
+
+/// Puts the pieces of a body together, each as it comes: it is in the cache then.
+async fn gather(body: Limited<&mut Body>) -> Result<Bytes, BoxError> {
+    let mut body = std::pin::pin!(body);
+    let promised = body.size_hint().lower().try_into().unwrap_or(usize::MAX);
+    // Who promises more has to send it before there is room for it.
+    let mut whole = Vec::with_capacity(promised.min(MOST_PROMISED));
+    while let Some(frame) = body.frame().await {
+        if let Some(piece) = frame?.data_ref() {
+            whole.extend_from_slice(piece);
+        }
+    }
+    Ok(whole.into())
 }
 
 /// Reads on for nothing: a connection that is closed while the client still sends is reset, and

@@ -118,6 +118,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
             answers::check(&items, &pairs)?;
         }
         self.outputs.resize_with(items.len(), || None);
+        self.messages.reserve(items.len());
         for (item, call) in items.iter_mut().zip(&pairs) {
             let Some(output) = call.and_then(|call| self.outputs.get_mut(call)) else {
                 continue;

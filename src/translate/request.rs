@@ -198,7 +198,10 @@ fn take_input<'a>(
 ) -> Result<(), ErrorObject> {
     match request.input.take() {
         Some(TextOr::List(own)) => {
-            items.extend(own);
+            match items.is_empty() {
+                true => *items = own,
+                false => items.extend(own),
+            }
             Ok(())
         }
         Some(TextOr::Text(text)) => {

@@ -61,7 +61,9 @@ impl Sink for Bytes {
 
     fn lifecycle(&mut self, sequence_number: u64, kind: &'static str, response: &Response<'_>) {
         self.lifecycle_at = self.out.len();
-        self.out.reserve(response.size_hint());
+        // What announces a response comes twice.
+        let times = if kind == "response.created" { 2 } else { 1 };
+        self.out.reserve(times * response.size_hint());
         sse::write_event(&mut self.out, kind, |out| {
             write_head(out, kind, sequence_number);
             out.extend_from_slice(b",\"response\":");

@@ -27,9 +27,8 @@ pub(in crate::server) async fn create(
 ) -> Result<Response, Failure> {
     let (live, caller, body) = read(&state, request).await?;
     let id = new_id();
-    let reply = live
-        .engine
-        .create(body, &id, &caller)
+    // What a response takes is set apart, or else each layer around this would move it.
+    let reply = Box::pin(live.engine.create(body, &id, &caller))
         .await
         .inspect_err(|refusal| log(&id, refusal))?;
     Ok(answer(reply))
