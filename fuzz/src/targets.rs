@@ -5,12 +5,13 @@ use antiphon::json;
 use antiphon::json::partial::FieldDecoder;
 use antiphon::json::schema::{SchemaRules, normalize};
 use antiphon::profile::{self, Profile};
-use antiphon::responses::CreateResponse;
+use antiphon::responses::{CreateResponse, kept};
 use antiphon::responses::response::{Echo, Head};
 use antiphon::sse::Decoder;
 use antiphon::translate::{
     Bytes, Limits, LoweringOptions, Pipeline, Progress, Seal, Thinking, ToolMap, TurnContext, lower,
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -51,6 +52,15 @@ pub fn create_response(data: &[u8]) {
     }
     let mended = CreateResponse::mend_surrogates(data);
     let Ok(request) = CreateResponse::parse(mended.as_deref().unwrap_or(data)) else { return };
+    let data = mended.as_deref().unwrap_or(data);
+    if let Some(input) = request.raw_input(data) {
+        let kept = kept::keep_input(input, "0123456789abcdef0123456789abcdef", |_| None);
+        for (id, json) in kept.iter() {
+            let item: Value = serde_json::from_slice(json).expect("a kept item is JSON");
+            assert_eq!((item["id"].as_str(), item["type"].is_string()), (Some(id), true), "{item}");
+        }
+        serde_json::from_slice::<Vec<IgnoredAny>>(&kept.into_json()).expect("so is the list");
+    }
     let echo = Echo::new(&request);
     let profile = generic();
     let options = LoweringOptions { profile: &profile, model: "m", effort: None, seal: &Plain };
@@ -150,7 +160,7 @@ pub fn custom_input(data: &[u8]) {
     assert_eq!(decode(&[&wrapped]), text, "wrapped");
 
     let once = normalize(text, &SchemaRules::default()).into_owned();
-    assert!(serde_json::from_str::<serde::de::IgnoredAny>(&once).is_ok(), "a schema is JSON: {once}");
+    assert!(serde_json::from_str::<IgnoredAny>(&once).is_ok(), "a schema is JSON: {once}");
 }
 
 /// What `serde_json` says of a number that no `f64` holds.

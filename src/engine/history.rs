@@ -39,7 +39,7 @@ impl History {
         for item in &self.conversation {
             request.history.push(read(item)?);
         }
-        if let Some(TextOr::List(items)) = &mut request.input {
+        if let Some(TextOr::List(items)) = request.input.as_mut().map(|input| &mut input.value) {
             for item in items {
                 if let InputItem::Reference(Some(id)) = item
                     && let Some(json) = self.find(id)
@@ -217,7 +217,7 @@ impl Engine {
 
 /// The ids of the items that a request refers to.
 fn references<'r>(request: &'r CreateResponse<'_>) -> impl Iterator<Item = &'r str> {
-    let items = match &request.input {
+    let items = match request.input.as_ref().map(|input| &input.value) {
         Some(TextOr::List(items)) => items.as_slice(),
         _ => &[],
     };

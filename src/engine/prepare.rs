@@ -13,7 +13,7 @@ use super::route::Choice;
 use super::shape::{self, Shape};
 use super::{Engine, check};
 use crate::json::{Text, TextOr};
-use crate::responses::kept::{self, KeptItem};
+use crate::responses::kept::{self, KeptList};
 use crate::responses::response::{Echo, Head};
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::translate::{self, Sealing, Thinking, ToolMap, TurnContext};
@@ -186,7 +186,7 @@ impl Engine {
             request.store = Some(false);
         }
         if order.purpose == Purpose::Count && request.input.is_none() {
-            request.input = Some(TextOr::List(Vec::new()));
+            request.input = Some(TextOr::List(Vec::new()).into());
         }
         let model = request.model.clone().unwrap_or_default();
         let head = Head {
@@ -293,9 +293,9 @@ impl Engine {
             return None;
         }
         // Not before it is known that somebody wants it: most requests are long, and not stored.
-        let input: Vec<KeptItem> = match CreateResponse::raw_input(body) {
+        let input = match request.raw_input(body) {
             Some(raw) => kept::keep_input(raw, order.id, |id| history.find(id)),
-            None => Vec::new(),
+            None => KeptList::default(),
         };
         Some(Keeping {
             store: self.kept.store.clone().filter(|_| uses_store),

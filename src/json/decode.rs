@@ -1,13 +1,13 @@
-//! The inside of a JSON string that is known to be right, decoded.
+//! The inside of a JSON string, decoded.
 //!
 //! Long texts are decoded on their way to an upstream, so it is done a word at a time. What is still
-//! arriving, or may be wrong, is for [`super::unescape`].
+//! arriving, or is to be mended, is for [`super::unescape`].
 
 use super::word::{self, WORD};
 
-/// Decodes what stands between the quotes of a JSON string, in which escapes are right and surrogate
-/// pairs whole. Of what is not, the rest is lost.
-pub(super) fn decode(inside: &str) -> String {
+/// Decodes what stands between the quotes of a JSON string; `None` for what is no such thing, and for
+/// half a surrogate pair, which no text can hold.
+pub(super) fn decode(inside: &str) -> Option<String> {
     let mut out = Vec::with_capacity(inside.len() + WORD);
     let mut rest = inside.as_bytes();
     while let Some((block, behind)) = rest.split_first_chunk::<WORD>() {
@@ -21,54 +21,51 @@ pub(super) fn decode(inside: &str) -> String {
         }
         let plain = word::before_first(marks);
         out.truncate(start + plain);
-        rest = take_escape(&mut out, rest.get(plain..).unwrap_or_default());
+        rest = take_escape(&mut out, rest.get(plain..)?)?;
     }
     while let Some((byte, behind)) = rest.split_first() {
-        if *byte == b'\\' {
-            rest = take_escape(&mut out, rest);
+        if word::is_marked(*byte) {
+            rest = take_escape(&mut out, rest)?;
         } else {
             out.push(*byte);
             rest = behind;
         }
     }
-    // What was text with escapes is text without them.
-    String::from_utf8(out).unwrap_or_default()
+    String::from_utf8(out).ok()
 }
 
 /// Decodes the escape that the text begins with; returns what stands behind it.
-fn take_escape<'t>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u8] {
+fn take_escape<'t>(out: &mut Vec<u8>, text: &'t [u8]) -> Option<&'t [u8]> {
     let [b'\\', kind, behind @ ..] = text else {
-        return &[];
+        return None;
     };
     out.push(match kind {
+        b'"' | b'\\' | b'/' => *kind,
         b'n' => b'\n',
         b't' => b'\t',
         b'r' => b'\r',
         b'b' => 0x08,
         b'f' => 0x0c,
         b'u' => return take_unit(out, text),
-        // A quote, a backslash, a slash.
-        plain => *plain,
+        _ => return None,
     });
-    behind
+    Some(behind)
 }
 
 /// Decodes the `\uXXXX` that the text begins with, and the one behind it if both are a pair.
-fn take_unit<'t>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u8] {
-    let decoded = unit(text).and_then(|first| {
-        let behind = text.get(6..)?;
-        if !(0xd800..0xdc00).contains(&first) {
-            return Some((char::from_u32(first)?, behind));
-        }
+fn take_unit<'t>(out: &mut Vec<u8>, text: &'t [u8]) -> Option<&'t [u8]> {
+    let first = unit(text)?;
+    let mut behind = text.get(6..)?;
+    let mut scalar = first;
+    if (0xd800..0xdc00).contains(&first) {
         let second = unit(behind).filter(|unit| (0xdc00..0xe000).contains(unit))?;
-        let scalar = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-        Some((char::from_u32(scalar)?, behind.get(6..)?))
-    });
-    let Some((character, behind)) = decoded else {
-        return &[];
-    };
+        scalar = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        behind = behind.get(6..)?;
+    }
+    // A second half without a first is none.
+    let character = char::from_u32(scalar)?;
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    behind
+    Some(behind)
 }
 
 /// The UTF-16 code unit of the `\uXXXX` that bytes begin with.
@@ -86,7 +83,7 @@ mod tests {
     use super::*;
 
     fn check(inside: &str) {
-        let expected: String = serde_json::from_str(&format!("\"{inside}\"")).unwrap();
+        let expected: Option<String> = serde_json::from_str(&format!("\"{inside}\"")).ok();
         assert_eq!(decode(inside), expected, "{inside}");
     }
 
@@ -132,9 +129,16 @@ mod tests {
         #[test]
         fn any_text_comes_back(text in any::<String>()) {
             let written = serde_json::to_string(&text).unwrap();
-            prop_assert_eq!(decode(&written[1..written.len() - 1]), text.clone());
+            prop_assert_eq!(decode(&written[1..written.len() - 1]), Some(text.clone()));
             let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
-            prop_assert_eq!(decode(&units.collect::<String>()), text);
+            prop_assert_eq!(decode(&units.collect::<String>()), Some(text));
+        }
+
+        #[test]
+        fn what_is_no_string_is_none_as_for_serde_json(
+            inside in "([a-zé]{0,9}|\\\\[\"\\\\/bfnrtux0]|\\\\u(d8|dc|00)[0-9a-g]{2}|[\x00-\x7f]){0,6}"
+        ) {
+            check(&inside);
         }
     }
 }

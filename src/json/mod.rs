@@ -12,6 +12,7 @@
 mod decode;
 mod edit;
 pub mod lenient;
+mod members;
 pub mod partial;
 mod read;
 mod repair;
@@ -25,9 +26,10 @@ mod word;
 mod write;
 
 pub use edit::{Edits, Object};
+pub use members::Members;
 pub use partial::{FieldDecoder, Finish};
 pub(crate) use read::Known;
-pub use read::{as_text, from_slice, from_str, is_json, read};
+pub use read::{Spanned, as_text, from_raw, from_slice, from_str, is_json, read};
 pub use repair::{lossy, repair, string_lossy};
 pub use text::Text;
 pub use text_or::TextOr;

@@ -9,8 +9,9 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::value::BorrowedStrDeserializer;
+use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
     Visitor,
@@ -27,6 +28,58 @@ const DEEPEST: u32 = 64;
 /// The name by which a [`RawValue`] asks for the text of a value. It is `serde_json`'s own; should it
 /// ever change, raw values are refused here, and so read by `serde_json` (and a test fails).
 const RAW: &str = "$serde_json::private::RawValue";
+
+/// The name by which a [`Spanned`] asks for a value and its text.
+const SPANNED: &str = "$antiphon::Spanned";
+
+/// A value, and the text that it was read from where that is to be had: `serde_json` does not tell.
+#[derive(Clone, Default)]
+pub struct Spanned<'a, T> {
+    /// The value.
+    pub value: T,
+    /// Its text.
+    pub raw: Option<&'a RawValue>,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Spanned<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<T> From<T> for Spanned<'_, T> {
+    fn from(value: T) -> Self {
+        Self { value, raw: None }
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Spanned<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(SPANNED, SpannedVisitor(PhantomData))
+    }
+}
+
+struct SpannedVisitor<'a, T>(PhantomData<(&'a (), T)>);
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for SpannedVisitor<'a, T> {
+    type Value = Spanned<'a, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any valid JSON value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
+        let value = T::deserialize(value)?;
+        Ok(Spanned { value, raw: None })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Self::Value, A::Error> {
+        let missing = || de::Error::invalid_length(0, &self);
+        let value = pair.next_element()?.ok_or_else(missing)?;
+        let raw = pair.next_element()?;
+        Ok(Spanned { value, raw })
+    }
+}
 
 /// Reads a value.
 ///
@@ -50,6 +103,17 @@ pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Res
     }
 }
 
+/// Reads a value out of JSON that was read before, so that most of it need not be looked at.
+///
+/// # Errors
+/// Those of `serde_json::from_str`.
+pub fn from_raw<'de, T: Deserialize<'de>>(raw: &'de RawValue) -> serde_json::Result<T> {
+    match T::deserialize(Known(raw)) {
+        Ok(value) => Ok(value),
+        Err(Refused) => serde_json::from_str(raw.get()),
+    }
+}
+
 /// Reads a value; `None` for what `serde_json` refuses, and for what it need not: halves of surrogate
 /// pairs anywhere in the text, and nesting deeper than 64 levels.
 ///
@@ -62,10 +126,7 @@ pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Res
 /// ```
 #[must_use]
 pub fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
-    let mut reader = Reader {
-        scanner: Scanner::new(text),
-        depth: 0,
-    };
+    let mut reader = Reader::new(Scanner::new(text));
     let value = T::deserialize(&mut reader).ok()?;
     reader.scanner.peek().is_none().then_some(value)
 }
@@ -102,10 +163,14 @@ struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
+    fn new(scanner: Scanner<'de>) -> Self {
+        Self { scanner, depth: 0 }
+    }
+
     fn string(&mut self) -> Result<Cow<'de, str>, Refused> {
         let (inside, escaped) = self.scanner.string()?;
         Ok(match escaped {
-            true => Cow::Owned(decode(inside)),
+            true => Cow::Owned(decode(inside).ok_or(Refused)?),
             false => Cow::Borrowed(inside),
         })
     }
@@ -191,6 +256,15 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Refused> {
         match name {
             RAW => visitor.visit_map(Raw(Some(self.scanner.value()?))),
+            SPANNED => {
+                self.scanner.peek();
+                let start = self.scanner.taken();
+                visitor.visit_seq(Pair {
+                    reader: self,
+                    start,
+                    read: false,
+                })
+            }
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -343,6 +417,29 @@ impl<'de> MapAccess<'de> for Raw<'de> {
     }
 }
 
+/// A value, and then its text.
+struct Pair<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    start: usize,
+    read: bool,
+}
+
+impl<'de> SeqAccess<'de> for Pair<'_, 'de> {
+    type Error = Refused;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Refused> {
+        if !std::mem::replace(&mut self.read, true) {
+            return seed.deserialize(&mut *self.reader).map(Some);
+        }
+        let text = self.reader.scanner.since(self.start)?;
+        seed.deserialize(MapAccessDeserializer::new(Raw(Some(text))))
+            .map(Some)
+    }
+}
+
 /// A value whose text is known to be JSON, to be read as something: where it is wanted raw after all
 /// it need not be gone over again.
 pub(crate) struct Known<'de>(pub(crate) &'de RawValue);
@@ -351,11 +448,7 @@ impl<'de> Deserializer<'de> for Known<'de> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let mut reader = Reader {
-            scanner: Scanner::new(self.0.get()),
-            depth: 0,
-        };
-        reader.deserialize_any(visitor)
+        Reader::new(Scanner::known(self.0.get())).deserialize_any(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {

@@ -21,11 +21,35 @@ pub(crate) struct Refused;
 pub(super) struct Scanner<'t> {
     text: &'t str,
     at: usize,
+    /// Whether the text was gone over before, so that strings need not be looked into.
+    known: bool,
 }
 
 impl<'t> Scanner<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            known: false,
+        }
+    }
+
+    /// A place in a text that is known to be JSON.
+    pub(super) fn known(text: &'t str) -> Self {
+        Self {
+            known: true,
+            ..Self::new(text)
+        }
+    }
+
+    /// How much of the text is taken.
+    pub(super) fn taken(&self) -> usize {
+        self.at
+    }
+
+    /// The text from an offset to here.
+    pub(super) fn since(&self, start: usize) -> Result<&'t str, Refused> {
+        self.text.get(start..self.at).ok_or(Refused)
     }
 
     /// The next byte that is not white space; it is not taken.
@@ -63,7 +87,7 @@ impl<'t> Scanner<'t> {
         self.peek();
         let start = self.at;
         self.skip_value()?;
-        self.text.get(start..self.at).ok_or(Refused)
+        self.since(start)
     }
 
     /// Takes a string, which must be next, and gives what stands between its quotes, and whether there
@@ -166,6 +190,10 @@ impl<'t> Scanner<'t> {
         let rest = bytes.get(self.at..).unwrap_or_default();
         let end = string_end(rest).ok_or(Refused)?;
         let inside = rest.get(..end).unwrap_or_default();
+        if self.known {
+            self.at += end + 1;
+            return Ok(memchr::memchr(b'\\', inside).is_some());
+        }
         let followers = rest.get(1..=end).unwrap_or_default();
         let (mut odd, mut escaped) = (false, false);
         for (byte, follower) in inside.iter().zip(followers) {

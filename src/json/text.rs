@@ -55,11 +55,7 @@ impl<'a> Text<'a> {
         if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
             return Some(inside.into());
         }
-        // Pairs are rare, and whether one is whole is for others to judge.
-        if memchr::memmem::find(inside.as_bytes(), b"\\u").is_some() {
-            return super::from_str(raw.get()).ok();
-        }
-        Some(decode(inside).into())
+        decode(inside).map(Self::from)
     }
 }
 

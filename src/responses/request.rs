@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
 use super::input::InputItem;
-use crate::json::{self, Text, TextOr, repair};
+use crate::json::{self, Spanned, Text, TextOr, repair};
 
 /// A request for a response. Keys that we do not know are let pass, as the API's clients send more
 /// than is written down.
@@ -22,7 +22,7 @@ pub struct CreateResponse<'a> {
     pub model: Option<Text<'a>>,
     /// What is said: a string, or items.
     #[serde(default)]
-    pub input: Option<TextOr<'a, InputItem<'a>>>,
+    pub input: Option<Spanned<'a, TextOr<'a, InputItem<'a>>>>,
     /// The system message; it does not carry over from a previous response.
     #[serde(default, borrow)]
     pub instructions: Option<&'a RawValue>,
@@ -168,9 +168,15 @@ impl<'a> CreateResponse<'a> {
             .flatten()
     }
 
-    /// The `input` of a body, unread.
+    /// The `input`, unread. `body` is what the request was read from.
     #[must_use]
-    pub fn raw_input(body: &'a [u8]) -> Option<&'a RawValue> {
+    pub fn raw_input(&self, body: &'a [u8]) -> Option<&'a RawValue> {
+        if let Some(input) = &self.input
+            && input.raw.is_some()
+        {
+            return input.raw;
+        }
+
         #[derive(Deserialize)]
         struct Input<'a> {
             #[serde(default, borrow)]

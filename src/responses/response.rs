@@ -2,7 +2,6 @@
 
 mod members;
 
-use members::Members;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -322,16 +321,9 @@ impl Fields {
             if n > 0 {
                 self.0.push(b',');
             }
-            self.tool(tool);
+            members::write(&mut self.0, tool);
         }
         self.0.push(b']');
-    }
-
-    fn tool(&mut self, tool: &RawValue) {
-        match Members::of_function(tool) {
-            Some(members) => members.write(&mut self.0),
-            None => self.0.extend_from_slice(tool.get().as_bytes()),
-        }
     }
 }
 

@@ -196,7 +196,7 @@ fn take_input<'a>(
     request: &mut CreateResponse<'a>,
     items: &mut Vec<InputItem<'a>>,
 ) -> Result<(), ErrorObject> {
-    match request.input.take() {
+    match request.input.take().map(|input| input.value) {
         Some(TextOr::List(own)) => {
             match items.is_empty() {
                 true => *items = own,
@@ -228,7 +228,7 @@ fn instructions<'a>(request: &CreateResponse<'a>) -> Result<Option<Cow<'a, str>>
     let Some(raw) = request.instructions else {
         return Ok(None);
     };
-    let text = match json::from_str::<TextOr<'a, InputItem<'a>>>(raw.get()) {
+    let text = match json::from_raw::<TextOr<'a, InputItem<'a>>>(raw) {
         Ok(TextOr::Text(text)) => text.into_cow(),
         Ok(TextOr::List(items)) => {
             Cow::Owned(items.iter().map(item_text).collect::<Vec<_>>().join("\n\n"))

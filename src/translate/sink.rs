@@ -38,6 +38,9 @@ impl Bytes {
     #[must_use]
     pub fn take_before_lifecycle(&mut self) -> bytes::Bytes {
         let at = std::mem::take(&mut self.lifecycle_at).min(self.out.len());
+        if at == 0 {
+            return bytes::Bytes::new();
+        }
         let rest = self.out.split_off(at);
         std::mem::replace(&mut self.out, rest).into()
     }

@@ -333,7 +333,7 @@ impl<'a> ItemFields<'a> {
 
     fn output(self, kind: OutputKind) -> Result<InputItem<'a>, String> {
         let body = match (self.output, kind) {
-            (Some(raw), OutputKind::Shell) => match json::from_str(raw.get()) {
+            (Some(raw), OutputKind::Shell) => match json::from_raw(raw) {
                 Ok(commands) => OutputBody::Commands(commands),
                 Err(_) => output_body(raw)?,
             },
@@ -381,7 +381,7 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
         return Ok(OutputBody::Quoted(raw));
     }
     if text.starts_with('[') {
-        let parts = output_parts(text);
+        let parts = output_parts(raw);
         let known = |part: &Part<'_>| !matches!(part, Part::Other(_));
         if parts.is_empty() || parts.iter().any(known) {
             return Ok(OutputBody::Content(TextOr::List(parts)));
@@ -395,19 +395,17 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
 }
 
 /// The parts of a list; one that does not read takes none of the others with it.
-fn output_parts(text: &str) -> Vec<Part<'_>> {
-    if let Ok(parts) = json::from_str(text) {
+fn output_parts(raw: &RawValue) -> Vec<Part<'_>> {
+    if let Ok(parts) = json::from_raw(raw) {
         return parts;
     }
-    let each: Vec<&RawValue> = json::from_str(text).unwrap_or_default();
+    let each: Vec<&RawValue> = json::from_raw(raw).unwrap_or_default();
     each.into_iter()
-        .map(
-            |raw| match json::from_str::<TextOr<'_, Part<'_>>>(raw.get()) {
-                Ok(TextOr::One(part)) => *part,
-                Ok(TextOr::Text(text)) => Part::Text(text),
-                _ => Part::Other(Text::default()),
-            },
-        )
+        .map(|raw| match json::from_raw::<TextOr<'_, Part<'_>>>(raw) {
+            Ok(TextOr::One(part)) => *part,
+            Ok(TextOr::Text(text)) => Part::Text(text),
+            _ => Part::Other(Text::default()),
+        })
         .collect()
 }
 
