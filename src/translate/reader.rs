@@ -94,8 +94,12 @@ impl Reader {
                 .split(|byte| *byte == b'\n')
                 .map(<[u8]>::trim_ascii)
         };
-        let objects = lines().filter(|line| line.starts_with(b"{")).count();
-        if objects > 1 && json::from_slice::<serde::de::IgnoredAny>(document).is_err() {
+        let has_lines = memchr::memchr(b'\n', document).is_some();
+        let objects = || lines().filter(|line| line.starts_with(b"{")).count();
+        if has_lines
+            && objects() > 1
+            && json::from_slice::<serde::de::IgnoredAny>(document).is_err()
+        {
             for line in lines() {
                 self.data(line, turn, sink);
             }
