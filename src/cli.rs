@@ -3,6 +3,8 @@
 mod check;
 mod codex;
 mod demo;
+mod health;
+mod key;
 mod probe;
 mod profiles;
 mod replay;
@@ -21,6 +23,8 @@ use crate::config::{self, Config, ConfigError, Flags};
 
 /// The exit code for a wrong configuration or command line.
 const EXIT_USAGE: u8 = 2;
+/// The exit code of a program that was to end, and had to cut off what still ran.
+const EXIT_CUT_OFF: u8 = 3;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -50,7 +54,8 @@ struct ConfigArgs {
     // An empty variable is the same as none, which clap's own parser of paths does not take.
     #[arg(long, value_name = "FILE", env = "ANTIPHON_CONFIG", global = true, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
-    /// The address to listen on, instead of the file's
+    /// Where to listen, instead of where the file says: an address, or `unix:PATH`, or several with commas
+    /// between
     #[arg(long, value_name = "ADDR:PORT", env = "ANTIPHON_LISTEN", global = true)]
     listen: Option<String>,
     /// The one model server to use; no file is needed then, and every model's name goes there
@@ -73,8 +78,13 @@ enum Command {
     /// With `--probe` it also sends a dozen small requests to each upstream, and prints what it supports
     /// and the settings that follow from that.
     Check(check::CheckArgs),
+    /// Ask the running program whether it takes new work; for a container's health check
+    Health(health::HealthArgs),
     /// Print what Codex's configuration needs, or put it there
     Codex(codex::CodexArgs),
+    /// Make a key for a client, or hash one that you have
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List the built-in dialects of servers, or print one in full
     Profiles(profiles::ProfilesArgs),
     /// Turn a recorded chat stream into events
@@ -89,7 +99,9 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(&cli.config),
         Command::Demo(args) => demo::run(&cli.config, &args),
         Command::Check(args) => check::run(&cli.config, &args),
+        Command::Health(args) => health::run(&cli.config, &args),
         Command::Codex(args) => codex::run(&cli.config, args),
+        Command::Key(command) => key::run(&command),
         Command::Profiles(args) => profiles::run(&args),
         Command::Replay(args) => replay::run(&args),
     }

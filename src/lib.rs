@@ -12,15 +12,21 @@
 //! The rooms depend on each other in one direction only; `ARCHITECTURE.md` has the table and a test
 //! keeps it.
 
+pub mod admission;
 pub mod app;
 pub mod chat;
 pub mod cli;
+pub mod closing;
 pub mod codex;
 pub mod config;
 pub mod demo;
 pub mod engine;
+mod files;
+mod gate;
+mod glob;
 mod ids;
 pub mod json;
+pub mod key;
 pub mod log;
 pub mod profile;
 mod reload;
@@ -31,6 +37,7 @@ pub mod show;
 mod shutdown;
 pub mod sse;
 pub mod store;
+pub mod telemetry;
 pub mod time;
 pub mod translate;
 pub mod upstream;

@@ -18,7 +18,9 @@ const RESTLESS: Duration = Duration::from_secs(2);
 pub(crate) struct Changes {
     changed: mpsc::Receiver<()>,
     /// Watches as long as it lives.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
+    /// What it watches.
+    folders: BTreeSet<PathBuf>,
 }
 
 impl Changes {
@@ -27,14 +29,32 @@ impl Changes {
         let (tell, changed) = mpsc::channel(1);
         hang_up(tell.clone());
         let first = tell.clone();
-        let watcher = watch(files, tell).inspect_err(|error| {
-            tracing::warn!(%error, "the configuration cannot be watched: send SIGHUP after a change");
-        });
+        let watcher = watcher(tell).inspect_err(cannot_watch);
         // What changed since the files were read and before they were watched would go unseen.
         let _ = first.try_send(());
-        Self {
+        let mut this = Self {
             changed,
-            _watcher: watcher.ok(),
+            watcher: watcher.ok(),
+            folders: BTreeSet::new(),
+        };
+        this.watch(files);
+        this
+    }
+
+    /// Watches the folders of these files too.
+    pub(crate) fn watch(&mut self, files: &[PathBuf]) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        for folder in folders(files) {
+            if !self.folders.contains(&folder) {
+                match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                    Ok(()) => {
+                        self.folders.insert(folder);
+                    }
+                    Err(error) => cannot_watch(&error),
+                }
+            }
         }
     }
 
@@ -52,19 +72,19 @@ impl Changes {
     }
 }
 
-fn watch(files: &[PathBuf], tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+fn cannot_watch(error: &notify::Error) {
+    tracing::warn!(%error, "the configuration cannot be watched: send SIGHUP after a change");
+}
+
+fn watcher(tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // To read a file is not to change it.
         let counts = event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)));
         if counts {
             // One that is not taken yet stands for this one too.
             let _ = tell.try_send(());
         }
-    })?;
-    for folder in folders(files) {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    }
-    Ok(watcher)
+    })
 }
 
 /// The folders that the files are in.
@@ -141,6 +161,18 @@ mod tests {
         std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(comes(&mut changes).await);
         assert_eq!(std::fs::read_to_string(at("proxy.toml")).unwrap(), "b");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_named_later_is_watched_too() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |folder: &tempfile::TempDir| folder.path().join("a");
+        std::fs::write(at(&other), "a").unwrap();
+        let mut changes = Changes::of(&[at(&one)]);
+        assert!(comes(&mut changes).await, "once at the beginning");
+        changes.watch(&[at(&one), at(&other)]);
+        std::fs::write(at(&other), "b").unwrap();
+        assert!(comes(&mut changes).await);
     }
 
     #[test]

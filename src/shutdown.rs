@@ -1,47 +1,45 @@
 //! When the program is asked to end.
 
-use std::future::Future;
+use tokio::sync::mpsc;
 
-/// Completes when the system asks the program to end: SIGTERM, or Ctrl-C. It is listened for from
-/// the call on, not only once this is waited for; there must be a runtime.
-pub(crate) fn requested() -> impl Future<Output = ()> {
-    let asked = signals();
-    async move {
-        asked.await;
-        tracing::info!("asked to end");
+/// Tells each time the system asks the program to end: by SIGTERM, or by Ctrl-C. It is listened for from
+/// the call on; there must be a runtime.
+pub(crate) fn tell(asks: &mpsc::Sender<()>) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::SignalKind;
+
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+            tell_of(kind, asks.clone());
+        }
     }
+    #[cfg(not(unix))]
+    let asks = asks.clone();
+    #[cfg(not(unix))]
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = tokio::signal::ctrl_c().await {
+                tracing::warn!(%error, "Ctrl-C cannot be caught");
+                return;
+            }
+            if asks.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 #[cfg(unix)]
-fn signals() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-
-    async fn came(signal: Option<Signal>) {
-        match signal {
-            Some(mut signal) => {
-                signal.recv().await;
-            }
-            None => std::future::pending().await,
+fn tell_of(kind: tokio::signal::unix::SignalKind, asks: mpsc::Sender<()>) {
+    match tokio::signal::unix::signal(kind) {
+        Ok(mut signals) => {
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    // One that waits to be heard is as good as two.
+                    let _ = asks.try_send(());
+                }
+            });
         }
-    }
-
-    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| {
-        signal(kind)
-            .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal cannot be caught"))
-            .ok()
-    });
-    async move {
-        tokio::select! {
-            () = came(terminate) => {}
-            () = came(interrupt) => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn signals() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::warn!(%error, "Ctrl-C cannot be caught");
-        std::future::pending::<()>().await;
+        Err(error) => tracing::warn!(%error, ?kind, "a signal cannot be caught"),
     }
 }

@@ -9,14 +9,16 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::StartError;
+use super::{Lasting, StartError};
 use crate::config::{self, Config, KeySource, Pattern, Show};
 use crate::engine::{
-    self, Engine, Kept, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
+    self, Engine, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
 };
 use crate::json::Edits;
 use crate::profile;
 use crate::seal::{SealError, SealingKey};
+use crate::server::{Pem, tls_settings};
+use crate::telemetry::Metrics;
 use crate::translate::{Limits, Thinking};
 use crate::upstream::{
     self, BreakerSettings, DialectSettings, ProxySetting, Strategy, Upstream, WireApi,
@@ -27,13 +29,14 @@ use crate::upstream::{
 /// # Errors
 /// See [`StartError`].
 pub fn build_upstreams(config: &Config) -> Result<Vec<Arc<Upstream>>, StartError> {
-    rebuild_upstreams(config, None)
+    rebuild_upstreams(config, &Arc::default(), None)
 }
 
 /// The same, but those of which nothing has changed since another configuration stay as they are,
 /// with their connections, their lines and what is known of their health.
 pub(super) fn rebuild_upstreams(
     config: &Config,
+    metrics: &Arc<Metrics>,
     before: Option<(&Config, &Engine)>,
 ) -> Result<Vec<Arc<Upstream>>, StartError> {
     let tls = upstream::Tls::default();
@@ -45,11 +48,29 @@ pub(super) fn rebuild_upstreams(
     let build = |entry: &config::Upstream| match kept.get(entry.name.as_str()) {
         Some((old, upstream)) if entry.is_same(old) => Ok(Arc::clone(upstream)),
         _ => {
-            let upstream = Upstream::new(upstream_settings(entry)?, &tls)?;
+            let upstream = Upstream::new(upstream_settings(entry, metrics)?, &tls)?;
             Ok(Arc::new(upstream))
         }
     };
     config.upstreams.iter().map(build).collect()
+}
+
+/// How connections of clients are protected, if they are.
+///
+/// # Errors
+/// The certificate or its key is unusable.
+pub fn server_tls(
+    server: &config::Server,
+) -> Result<Option<Arc<rustls::ServerConfig>>, StartError> {
+    let Some(tls) = &server.tls else {
+        return Ok(None);
+    };
+    let settings = tls_settings(Pem {
+        cert: &tls.cert_pem,
+        key: tls.key_pem.expose_secret(),
+        client_ca: tls.client_ca_pem.as_deref(),
+    })?;
+    Ok(Some(settings))
 }
 
 /// Whether an upstream's profile and its overrides are right, in words if not.
@@ -66,8 +87,7 @@ pub fn check_dialect(name: &str, url: &Url, overrides: &toml::Table) -> Result<(
 /// Builds an engine. `before` is what it replaces: what has not changed is taken over.
 pub(super) fn build_engine(
     config: &Config,
-    key: Arc<SealingKey>,
-    kept: Kept,
+    lasting: &Lasting,
     before: Option<(&Config, &Engine)>,
 ) -> Result<Engine, StartError> {
     let settings = engine::Settings {
@@ -81,15 +101,17 @@ pub(super) fn build_engine(
         keepalive_interval: config.server.keepalive_interval,
         done_sentinel: config.server.done_sentinel,
         max_history_bytes: config.server.max_body_bytes,
+        log_content: config.log.content,
     };
-    let upstreams = rebuild_upstreams(config, before)?;
-    let seals = Arc::new(key);
+    let upstreams = rebuild_upstreams(config, &lasting.metrics, before)?;
     Ok(Engine::new(
         settings,
         upstreams,
         routes(config),
-        seals,
-        kept,
+        Arc::new(Arc::clone(&lasting.key)),
+        lasting.kept.clone(),
+        lasting.closing.clone(),
+        Arc::clone(&lasting.metrics),
     ))
 }
 
@@ -112,7 +134,10 @@ pub(super) fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
     }
 }
 
-fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, StartError> {
+fn upstream_settings(
+    entry: &config::Upstream,
+    metrics: &Arc<Metrics>,
+) -> Result<upstream::Settings, StartError> {
     for variable in &entry.missing_variables {
         let what = match &entry.key_source {
             KeySource::Variable(name) if name == variable => "no key is sent",
@@ -179,6 +204,7 @@ fn upstream_settings(entry: &config::Upstream) -> Result<upstream::Settings, Sta
             profile,
             ask: asks.then(|| entry.dialect.clone()),
         },
+        metrics: Arc::clone(metrics),
     })
 }
 

@@ -1,10 +1,12 @@
 //! The store, out of the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
 use crate::config::{self, StorePlace};
 use crate::store::{self, Store};
+use crate::telemetry::Metrics;
 
 /// How often what is stored is looked through for what is too old or too much.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -15,7 +17,10 @@ const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// The store of the configuration. Where the usual file, which nobody asked for, cannot be made (a
 /// read-only root), a little is kept in memory: it is gone after a restart, which is no reason not to
 /// start.
-pub(super) async fn open_store(config: &config::Store) -> Result<Option<Store>, StartError> {
+pub(super) async fn open_store(
+    config: &config::Store,
+    metrics: Arc<Metrics>,
+) -> Result<Option<Store>, StartError> {
     let place = match &config.place {
         StorePlace::None => return Ok(None),
         StorePlace::Memory => store::Place::Memory,
@@ -30,6 +35,7 @@ pub(super) async fn open_store(config: &config::Store) -> Result<Option<Store>, 
         max_age: config.retention,
         max_bytes: config.max_bytes,
         sweep_interval: Some(SWEEP_INTERVAL),
+        metrics,
         ..store::Settings::new(place)
     };
     match Store::open(settings.clone()).await {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::probe::{Report, probe};
 use super::{ConfigArgs, EXIT_USAGE, fail, runtime, written};
-use crate::app::build_upstreams;
+use crate::app::{build_upstreams, server_tls};
 use crate::config::{Config, KeySource, Pattern, Source, StorePlace, Target};
 use crate::upstream::{ModelInfo, Refusal, Upstream};
 
@@ -34,6 +34,9 @@ pub(super) fn run(args: &ConfigArgs, own: &CheckArgs) -> ExitCode {
         Ok(upstreams) => upstreams,
         Err(error) => return fail(&error, EXIT_USAGE),
     };
+    if let Err(error) = server_tls(&config.server) {
+        return fail(&error, EXIT_USAGE);
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
@@ -115,14 +118,20 @@ fn print(
         Source::Flags => "the command line".to_owned(),
     };
     writeln!(out, "Configuration: {source}: right")?;
-    writeln!(out, "Listens on:    http://{}", config.server.listen)?;
+    writeln!(out, "Listens on:    {}", config.server.places().join(", "))?;
     let place = match &config.store.place {
         StorePlace::None => "nothing is kept".to_owned(),
         StorePlace::Memory => "memory, until the program ends".to_owned(),
         StorePlace::Sqlite(path) => path.display().to_string(),
         StorePlace::Postgres(_) => "a Postgres database".to_owned(),
     };
-    writeln!(out, "Stores in:     {place}\n")?;
+    writeln!(out, "Stores in:     {place}")?;
+    let clients = match (config.clients.need_key, config.clients.keys.len()) {
+        (false, _) => "no key".to_owned(),
+        (true, 1) => "a key; there is one".to_owned(),
+        (true, keys) => format!("a key; there are {keys}"),
+    };
+    writeln!(out, "Clients need:  {clients}\n")?;
     let mut rows = vec![["UPSTREAM", "URL", "PROFILE", "KEY", "MODELS"].map(str::to_owned)];
     for ((entry, upstream), answer) in config.upstreams.iter().zip(upstreams).zip(answers) {
         rows.push([

@@ -7,8 +7,8 @@ use clap::Args;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{ConfigArgs, EXIT_USAGE, environment, fail, runtime};
-use crate::app::{App, check_dialect};
+use super::{ConfigArgs, EXIT_CUT_OFF, EXIT_USAGE, environment, fail, runtime};
+use crate::app::{App, Ended, check_dialect};
 use crate::codex::{self, Snippet};
 use crate::config::{self, Config, Flags};
 use crate::demo::{self, DemoUpstream};
@@ -47,17 +47,18 @@ fn configure(args: &ConfigArgs, upstream: &DemoUpstream) -> Result<Config, confi
         listen: args.listen.clone(),
         upstream: Some(upstream.base_url().to_owned()),
     };
-    // The terminal belongs to the conversation: only warnings are logged, unless asked otherwise.
-    let quiet = ("ANTIPHON__LOG__LEVEL".to_owned(), "warn".to_owned());
-    config::load(
-        &flags,
-        std::iter::once(quiet).chain(environment()),
-        check_dialect,
-    )
+    // The terminal belongs to the conversation: only warnings are logged, unless asked otherwise. And
+    // whoever looks on needs no key.
+    let own = [
+        ("ANTIPHON__LOG__LEVEL", "warn"),
+        ("ANTIPHON__AUTH__MODE", "none"),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config::load(&flags, own.into_iter().chain(environment()), check_dialect)
 }
 
 async fn serve(config: &Config, once: bool) -> ExitCode {
-    if let Err(error) = log::init(&config.log) {
+    if let Err(error) = log::init(&config.log, None) {
         return fail(&error, EXIT_USAGE);
     }
     let app = match App::bind(config).await {
@@ -69,26 +70,30 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
             );
         }
     };
-    let base_url = format!("http://{}/v1", app.address());
-    let requested = shutdown::requested();
+    let places = app.places();
+    let Some(place) = places.iter().find(|place| place.starts_with("http://")) else {
+        let message = format!(
+            "the demo asks over plain TCP, and this listens on {}",
+            places.join(", ")
+        );
+        return fail(&message, 1);
+    };
+    let base_url = format!("{place}/v1");
+    let (asks, asked) = tokio::sync::mpsc::channel(1);
+    shutdown::tell(&asks);
     let talk = talk(&base_url);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(app.serve(async move {
-        tokio::select! {
-            () = requested => {}
-            // The sender goes away when the demo is over.
-            _ = stopped => {}
-        }
-    }));
+    let serving = tokio::spawn(app.serve(asked));
     if let Err(error) = talk.await {
         return fail(&error, 1);
     }
     if once {
-        drop(stop);
+        // Somebody else asked already if it is not taken.
+        let _ = asks.try_send(());
     }
     match serving.await {
-        Ok(true) => ExitCode::SUCCESS,
-        _ => ExitCode::from(1),
+        Ok(Ended::Whole) => ExitCode::SUCCESS,
+        Ok(Ended::CutOff(_)) => ExitCode::from(EXIT_CUT_OFF),
+        Err(error) => fail(&error, 1),
     }
 }
 

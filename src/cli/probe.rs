@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 
 use crate::profile::Profile;
+use crate::telemetry::trace::TraceContext;
 use crate::upstream::{Question, Refusal, Upstream, WireApi};
 
 /// How long one request may take.
@@ -398,6 +399,7 @@ impl Prober {
             body: Bytes::from(body.to_string()),
             stream,
             caller: http::HeaderMap::new(),
+            trace: TraceContext::default(),
         };
         // It is not asked again: a refusal is what is looked for.
         let mut asking = self.upstream.ask(question, true);

@@ -176,6 +176,7 @@ pub(super) fn reword(message: &str) -> (String, Option<String>) {
     let scalar = ["integer", "floating", "boolean"]
         .iter()
         .any(|kind| found.starts_with(kind));
-    let help = (expected == "a string" && scalar).then(|| "put it in double quotes".to_owned());
+    let help =
+        (expected.starts_with("a string") && scalar).then(|| "put it in double quotes".to_owned());
     (format!("expected {expected}, found {found}"), help)
 }

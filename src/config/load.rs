@@ -12,7 +12,8 @@ use super::error::{ConfigError, Place, Problem, did_you_mean, reword};
 use super::find::choose;
 use super::place::{Places, Setting, line_of, quoted};
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawAuth, RawConfig, RawCors, RawKey, RawLimits, RawLog, RawMetrics, RawModel, RawPreset,
+    RawReasoning, RawServer, RawStore, RawTls, RawTracing, RawUpstream,
 };
 use super::resolve::Resolver;
 use super::{Config, Source};
@@ -34,7 +35,7 @@ pub type DialectCheck = fn(&str, &Url, &toml::Table) -> Result<(), String>;
 pub struct Flags {
     /// `--config FILE`
     pub config: Option<PathBuf>,
-    /// `--listen ADDR:PORT`
+    /// `--listen ADDR:PORT`, or several places with commas between
     pub listen: Option<String>,
     /// `--upstream URL`
     pub upstream: Option<String>,
@@ -104,7 +105,7 @@ pub(super) fn load_in(
         settings: &settings,
         table: table.clone(),
     };
-    drop_unknown_keys(&mut table, &places, &mut problems);
+    drop_unknown::<RawConfig>(&mut table, &places, &mut problems);
     match RawConfig::deserialize(Deserializer::from(toml::Spanned::new(0..text.len(), table))) {
         Err(error) => {
             problems.push(wrong_type(&places, &error));
@@ -193,17 +194,21 @@ fn from_flags(flags: &Flags, env: &BTreeMap<String, String>) -> Vec<Loose> {
     let mut add = |keys: &[&str], value: &str, place: Place| {
         settings.push((
             keys.iter().map(|&key| key.to_owned()).collect(),
-            text(value),
+            value.to_owned(),
             place,
         ));
     };
     if let Some(listen) = flags.listen() {
-        add(&["server", "listen"], listen, Place::Flag("--listen"));
+        add(
+            &["server", "listen"],
+            &list(listen),
+            Place::Flag("--listen"),
+        );
     }
     if let Some(url) = flags.upstream() {
         let flag = Place::Flag("--upstream");
-        add(&["default_upstream"], FLAG_UPSTREAM, flag.clone());
-        add(&["upstreams", FLAG_UPSTREAM, "base_url"], url, flag);
+        add(&["default_upstream"], &text(FLAG_UPSTREAM), flag.clone());
+        add(&["upstreams", FLAG_UPSTREAM, "base_url"], &text(url), flag);
         if env
             .get(FLAG_UPSTREAM_KEY)
             .is_some_and(|key| !key.is_empty())
@@ -211,7 +216,7 @@ fn from_flags(flags: &Flags, env: &BTreeMap<String, String>) -> Vec<Loose> {
             let place = Place::Variable(FLAG_UPSTREAM_KEY.to_owned());
             add(
                 &["upstreams", FLAG_UPSTREAM, "env_key"],
-                FLAG_UPSTREAM_KEY,
+                &text(FLAG_UPSTREAM_KEY),
                 place,
             );
         }
@@ -235,11 +240,20 @@ fn literal(value: &str) -> String {
     }
 }
 
+/// What stands between commas, as an array; one text alone as itself.
+fn list(value: &str) -> String {
+    if !value.contains(',') {
+        return text(value);
+    }
+    let parts = value.split(',').map(|part| text(part.trim()));
+    format!("[{}]", parts.collect::<Vec<_>>().join(", "))
+}
+
 fn text(value: &str) -> String {
     toml::Value::from(value).to_string()
 }
 
-fn not_toml(file: &Path, text: &str, error: &toml::de::Error) -> Problem {
+pub(super) fn not_toml(file: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let place = line_of(file, text, &span);
     let message = error.message();
@@ -263,7 +277,7 @@ fn not_toml(file: &Path, text: &str, error: &toml::de::Error) -> Problem {
     }
 }
 
-fn wrong_type(places: &Places<'_>, error: &toml::de::Error) -> Problem {
+pub(super) fn wrong_type(places: &Places<'_>, error: &toml::de::Error) -> Problem {
     let (message, help) = reword(error.message());
     let Some(span) = error.span() else {
         return Problem {
@@ -283,8 +297,13 @@ fn wrong_type(places: &Places<'_>, error: &toml::de::Error) -> Problem {
     }
 }
 
-/// Notes every key that nothing reads and takes it out, so that the rest can be looked at too.
-fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
+/// Notes every key that nothing reads and takes it out, so that the rest can be looked at too. `T` is
+/// the whole file.
+pub(super) fn drop_unknown<'de, T: Deserialize<'de>>(
+    table: &mut DeTable<'_>,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
     let mut sift = |table: &mut DeTable<'_>, section: &[&str], known: &[&str]| {
         let names = table.keys().map(|key| key.get_ref().to_string());
         let names: Vec<String> = names
@@ -296,15 +315,33 @@ fn drop_unknown_keys(table: &mut DeTable<'_>, places: &Places<'_>, problems: &mu
             table.remove(name.as_str());
         }
     };
-    sift(table, &[], raw::keys::<RawConfig>());
+    sift(table, &[], raw::keys::<T>());
     for (section, known) in [
         ("server", raw::keys::<RawServer>()),
+        ("auth", raw::keys::<RawAuth>()),
+        ("limits", raw::keys::<RawLimits>()),
+        ("cors", raw::keys::<RawCors>()),
         ("log", raw::keys::<RawLog>()),
+        ("metrics", raw::keys::<RawMetrics>()),
+        ("tracing", raw::keys::<RawTracing>()),
         ("reasoning", raw::keys::<RawReasoning>()),
         ("store", raw::keys::<RawStore>()),
     ] {
         if let Some(DeValue::Table(inner)) = table.get_mut(section).map(toml::Spanned::get_mut) {
             sift(inner, &[section], known);
+        }
+    }
+    let server = table.get_mut("server").map(toml::Spanned::get_mut);
+    if let Some(DeValue::Table(server)) = server
+        && let Some(DeValue::Table(tls)) = server.get_mut("tls").map(toml::Spanned::get_mut)
+    {
+        sift(tls, &["server", "tls"], raw::keys::<RawTls>());
+    }
+    if let Some(DeValue::Array(keys)) = table.get_mut("keys").map(toml::Spanned::get_mut) {
+        for (at, entry) in keys.iter_mut().enumerate() {
+            if let DeValue::Table(inner) = entry.get_mut() {
+                sift(inner, &["keys", &at.to_string()], raw::keys::<RawKey>());
+            }
         }
     }
     for (section, known) in [
@@ -328,26 +365,27 @@ fn unknown(places: &Places<'_>, path: &[&str], known: &[&str]) -> Problem {
     let (key, section) = path
         .split_last()
         .map_or(("", path), |(key, section)| (*key, section));
-    let within = section
-        .iter()
-        .map(|name| quoted(name))
-        .collect::<Vec<_>>()
-        .join(".");
-    let within = if within.is_empty() {
-        within
-    } else {
-        format!(" in [{within}]")
+    let within = match section {
+        [] => String::new(),
+        ["keys", ..] => " in [[keys]]".to_owned(),
+        section => {
+            let names: Vec<String> = section.iter().map(|name| quoted(name)).collect();
+            format!(" in [{}]", names.join("."))
+        }
     };
     // The likeliest of all mistakes, and no spelling of it is near the right key.
-    let key_itself = ["api_key", "apikey", "key", "token"].contains(&key.to_lowercase().as_str());
-    let help = if key_itself && section.first() == Some(&"upstreams") {
-        Some(
+    let secrets = ["api_key", "apikey", "key", "token", "secret"];
+    let is_secret = secrets.contains(&key.to_lowercase().as_str());
+    let help = match section.first() {
+        Some(&"upstreams") if is_secret => Some(
             "name the environment variable with the key in `env_key`, or a file with it in \
              `api_key_file`"
                 .to_owned(),
-        )
-    } else {
-        did_you_mean(key, known.iter().copied())
+        ),
+        Some(&"keys") if is_secret => {
+            Some("put its hash into `hash`: `antiphon key hash` says what it is".to_owned())
+        }
+        _ => did_you_mean(key, known.iter().copied()),
     };
     places.at_key(path, format!("unknown key `{key}`{within}"), help)
 }

@@ -4,8 +4,10 @@
 //! it becomes a `Config` in `resolve`. Built-in defaults give way to the file, the file to
 //! variables like `ANTIPHON__SERVER__LISTEN`, and these to the command line.
 
+mod clients;
 mod error;
 mod find;
+mod listen;
 mod load;
 mod place;
 mod raw;
@@ -22,7 +24,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use clients::{ClientKey, Clients, Cors, Limits, Rates};
 pub use error::{ConfigError, Place, Problem};
+pub use listen::{Listen, Tls};
 pub use load::{DialectCheck, Flags, load};
 
 /// Everything that can be set. Its `Debug` shows no secrets.
@@ -34,8 +38,18 @@ pub struct Config {
     pub default_upstream: String,
     /// How clients are listened to.
     pub server: Server,
+    /// Who may ask.
+    pub clients: Clients,
+    /// What there is for all clients together.
+    pub limits: Limits,
+    /// Which web pages may ask; `None` for none.
+    pub cors: Option<Cors>,
     /// What is logged.
     pub log: Log,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
+    /// Traces for a collector.
+    pub tracing: Tracing,
     /// What becomes of the models' thinking.
     pub reasoning: Reasoning,
     /// Where responses and conversations are kept.
@@ -62,10 +76,14 @@ pub enum Source {
 /// `[server]`: how clients are listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// The address; with port 0 the system picks one.
-    pub listen: SocketAddr,
-    /// Whether an address that other machines can reach is meant.
+    /// Where; there is at least one place.
+    pub listen: Vec<Listen>,
+    /// Who may use unix sockets, as `chmod` has it.
+    pub unix_mode: u32,
+    /// Whether an address that other machines can reach is meant although no key is asked for.
     pub allow_public: bool,
+    /// How connections over TCP are protected; `None` for not at all.
+    pub tls: Option<Tls>,
     /// Whether `data: [DONE]` follows the last event.
     pub done_sentinel: bool,
     /// How long a stream is silent before it gets a keepalive event; `None` for never.
@@ -76,10 +94,27 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a client may take for its request's body.
     pub body_timeout: Duration,
+    /// How long a connection may ask nothing between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// The longest head of a request.
+    pub max_header_bytes: usize,
+    /// The most headers of a request.
+    pub max_headers: usize,
     /// The longest request body.
     pub max_body_bytes: usize,
     /// The most connections at a time.
     pub max_connections: usize,
+    /// The most requests at a time on one HTTP/2 connection.
+    pub http2_max_streams: u32,
+    /// How often an HTTP/2 client is asked whether it is still there; `None` for never.
+    pub http2_ping_interval: Option<Duration>,
+    /// How long it may take to say so.
+    pub http2_ping_timeout: Duration,
+    /// How long clients are still served once the program is asked to stop and says that it is not
+    /// ready any more.
+    pub shutdown_delay: Duration,
     /// How long responses in progress may take to end once the program is asked to stop.
     pub drain_timeout: Duration,
 }
@@ -91,6 +126,28 @@ pub struct Log {
     pub level: String,
     /// What a line looks like.
     pub format: LogFormat,
+    /// Whether requests and answers are logged too, as people and models wrote them.
+    pub content: bool,
+}
+
+/// `[metrics]`: numbers for Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether they are told at all.
+    pub enabled: bool,
+    /// An address of their own; else they are at that of the API.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[tracing]`: traces for a collector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// Where the collector takes traces, by OTLP over HTTP; none are made without one.
+    pub endpoint: Option<Url>,
+    /// The share of the traces that begin here which is kept, from 0 to 1.
+    pub sample_ratio: Option<f64>,
+    /// How long the collector may take.
+    pub timeout: Duration,
 }
 
 /// What a log line looks like.

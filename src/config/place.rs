@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue, Error};
+use toml::de::{DeArray, DeTable, DeValue, Error};
 
 use super::error::{Place, Problem};
 
@@ -147,24 +147,34 @@ impl Places<'_> {
     }
 
     /// The spans of a key and its value. Where the value is a table, its key stands for it; where
-    /// it is missing, the table that lacks it.
+    /// it is missing, the table that lacks it. In a list, a name is the number of an entry.
     fn locate(&self, path: &[&str]) -> Option<(Range<usize>, Range<usize>)> {
-        let mut table = Some(&self.table);
+        let mut inside = Inside::Table(&self.table);
         let mut found = None;
         for name in path {
-            let Some((key, value)) = table.and_then(|table| table.get_key_value(*name)) else {
-                break;
+            let entry = match inside {
+                Inside::Table(table) => {
+                    let entry = table.get_key_value(*name);
+                    entry.map(|(key, value)| (key.span(), value))
+                }
+                Inside::List(list) => {
+                    let at: Option<usize> = name.parse().ok();
+                    let entry = at.and_then(|at| list.get(at));
+                    entry.map(|value| (value.span(), value))
+                }
+                Inside::Nothing => None,
             };
-            table = match value.get_ref() {
-                DeValue::Table(inner) => Some(inner),
-                _ => None,
+            let Some((key, value)) = entry else { break };
+            let span = match value.get_ref() {
+                DeValue::Table(_) => key.clone(),
+                _ => value.span(),
             };
-            let span = if table.is_some() {
-                key.span()
-            } else {
-                value.span()
+            inside = match value.get_ref() {
+                DeValue::Table(inner) => Inside::Table(inner),
+                DeValue::Array(list) => Inside::List(list),
+                _ => Inside::Nothing,
             };
-            found = Some((key.span(), span));
+            found = Some((key, span));
         }
         found
     }
@@ -197,6 +207,13 @@ impl Places<'_> {
             .find(|setting| setting.span().contains(&span.start));
         setting.map_or(Place::Nowhere, |setting| setting.origin.clone())
     }
+}
+
+/// What a name is looked for in.
+enum Inside<'t, 'i> {
+    Table(&'t DeTable<'i>),
+    List(&'t DeArray<'i>),
+    Nothing,
 }
 
 /// A key as TOML writes it.
@@ -253,7 +270,7 @@ fn mask(section: &str, line: &str) -> String {
     };
     let word = name.trim().trim_matches(['"', '\'']).to_lowercase();
     let parts = [
-        "key", "secret", "password", "auth", "header", "query", "proxy",
+        "key", "secret", "password", "auth", "header", "query", "proxy", "hash",
     ];
     let pairs = ["http_headers]", "query_params]"];
     let suspicious = parts.iter().any(|part| word.contains(part))

@@ -4,8 +4,9 @@
 //! that messages about unknown keys need no second list.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor, value};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor, value};
 use serde::forward_to_deserialize_any;
 
 /// The whole file.
@@ -14,7 +15,13 @@ use serde::forward_to_deserialize_any;
 pub(super) struct RawConfig {
     pub(super) default_upstream: Option<String>,
     pub(super) server: RawServer,
+    pub(super) auth: RawAuth,
+    pub(super) keys: Vec<RawKey>,
+    pub(super) limits: RawLimits,
+    pub(super) cors: RawCors,
     pub(super) log: RawLog,
+    pub(super) metrics: RawMetrics,
+    pub(super) tracing: RawTracing,
     pub(super) reasoning: RawReasoning,
     pub(super) store: RawStore,
     pub(super) upstreams: BTreeMap<String, RawUpstream>,
@@ -26,17 +33,93 @@ pub(super) struct RawConfig {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawServer {
-    pub(super) listen: Option<String>,
+    pub(super) listen: Option<RawList>,
+    pub(super) unix_mode: Option<String>,
     pub(super) allow_public: Option<bool>,
+    pub(super) tls: Option<RawTls>,
     pub(super) done_sentinel: Option<bool>,
     pub(super) keepalive_interval_ms: Option<u64>,
     pub(super) first_status_wait_ms: Option<u64>,
     pub(super) header_timeout_ms: Option<u64>,
     pub(super) body_timeout_ms: Option<u64>,
+    pub(super) idle_timeout_ms: Option<u64>,
+    pub(super) write_timeout_ms: Option<u64>,
+    pub(super) max_header_bytes: Option<u64>,
+    pub(super) max_headers: Option<u64>,
     pub(super) max_body_bytes: Option<u64>,
     pub(super) max_connections: Option<u64>,
+    pub(super) http2_max_streams: Option<u32>,
+    pub(super) http2_ping_interval_ms: Option<u64>,
+    pub(super) http2_ping_timeout_ms: Option<u64>,
+    pub(super) shutdown_delay_ms: Option<u64>,
     pub(super) drain_timeout_ms: Option<u64>,
 }
+
+/// The section `[server.tls]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTls {
+    pub(super) cert_file: Option<String>,
+    pub(super) key_file: Option<String>,
+    pub(super) client_ca_file: Option<String>,
+}
+
+/// The section `[auth]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawAuth {
+    pub(super) mode: Option<String>,
+    pub(super) keys_file: Option<String>,
+}
+
+/// A section `[[keys]]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawKey {
+    pub(super) name: Option<String>,
+    pub(super) hash: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) models: Option<Vec<String>>,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) max_streams: Option<u64>,
+    pub(super) requests_per_minute: Option<u64>,
+    pub(super) tokens_per_minute: Option<u64>,
+    pub(super) max_stream_seconds: Option<u64>,
+}
+
+/// A file of keys.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawKeysFile {
+    pub(super) keys: Vec<RawKey>,
+}
+
+/// The section `[limits]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLimits {
+    pub(super) max_streams: Option<u64>,
+    pub(super) max_queue: Option<u64>,
+    pub(super) queue_timeout_ms: Option<u64>,
+    pub(super) requests_per_minute: Option<u64>,
+    pub(super) tokens_per_minute: Option<u64>,
+    pub(super) max_stream_seconds: Option<u64>,
+    pub(super) max_bodies_bytes: Option<u64>,
+    pub(super) max_lag_ms: Option<u64>,
+}
+
+/// The section `[cors]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawCors {
+    pub(super) allow_origins: Vec<String>,
+    pub(super) allow_headers: Option<Vec<String>>,
+    pub(super) max_age_seconds: Option<u64>,
+}
+
+/// One text, or several.
+#[derive(Debug)]
+pub(super) struct RawList(pub(super) Vec<String>);
 
 /// The section `[log]`.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -44,6 +127,24 @@ pub(super) struct RawServer {
 pub(super) struct RawLog {
     pub(super) level: Option<String>,
     pub(super) format: Option<String>,
+    pub(super) content: Option<bool>,
+}
+
+/// The section `[metrics]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawMetrics {
+    pub(super) enabled: Option<bool>,
+    pub(super) listen: Option<String>,
+}
+
+/// The section `[tracing]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTracing {
+    pub(super) otlp_endpoint: Option<String>,
+    pub(super) sample_ratio: Option<f64>,
+    pub(super) timeout_ms: Option<u64>,
 }
 
 /// The section `[reasoning]`.
@@ -143,6 +244,34 @@ pub(super) struct RawPreset {
     pub(super) frequency_penalty: Option<f64>,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) extra_body: toml::Table,
+}
+
+impl<'de> Deserialize<'de> for RawList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = RawList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawList, E> {
+                Ok(RawList(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<RawList, A::Error> {
+                let mut all = Vec::new();
+                while let Some(text) = texts.next_element()? {
+                    all.push(text);
+                }
+                Ok(RawList(all))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
 }
 
 /// The names of a struct's keys, as its derived `Deserialize` knows them.

@@ -1,15 +1,17 @@
 //! Turns what was written into what is meant: every value checked, every default filled in.
 
+mod clients;
+mod listen;
+mod observe;
 mod route;
 mod store;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{ConfigError, Problem, did_you_mean};
+use super::error::{ConfigError, Place, Problem, did_you_mean};
 use super::find::{absolute, home};
 use super::load::DialectCheck;
 use super::place::Places;
@@ -32,6 +34,10 @@ impl Resolver<'_> {
         let names: Vec<String> = raw.upstreams.keys().cloned().collect();
         let default_upstream = self.default_upstream(raw.default_upstream, &names);
         let server = self.server(&raw.server);
+        let clients = self.clients(&raw.auth, raw.keys);
+        self.public(&server, &clients);
+        let limits = self.limits(&raw.limits, server.max_body_bytes);
+        let cors = self.cors(raw.cors);
         let format = [
             ("auto", LogFormat::Auto),
             ("human", LogFormat::Human),
@@ -40,7 +46,10 @@ impl Resolver<'_> {
         let log = Log {
             level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
             format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
+            content: raw.log.content.unwrap_or(false),
         };
+        let metrics = self.metrics(&raw.metrics);
+        let tracing = self.tracing(&raw.tracing);
         let reasoning = self.reasoning(&raw.reasoning);
         let store = self.store(&raw.store);
 
@@ -77,7 +86,12 @@ impl Resolver<'_> {
             source,
             default_upstream,
             server,
+            clients,
+            limits,
+            cors,
             log,
+            metrics,
+            tracing,
             reasoning,
             store,
             upstreams,
@@ -90,6 +104,14 @@ impl Resolver<'_> {
         let message = format!("`{}`: {message}", dotted(path));
         self.problems
             .push(self.places.at_value(path, message, help));
+    }
+
+    fn wrong_variable(&mut self, name: &str, message: String, help: Option<String>) {
+        self.problems.push(Problem {
+            place: Place::Variable(name.to_owned()),
+            message,
+            help,
+        });
     }
 
     fn default_upstream(&mut self, named: Option<String>, names: &[String]) -> String {
@@ -131,20 +153,17 @@ impl Resolver<'_> {
     }
 
     fn server(&mut self, raw: &RawServer) -> Server {
-        let listen = self.listen(raw.listen.as_deref());
+        let listen = self.listen(raw.listen.as_ref());
         let allow_public = raw.allow_public.unwrap_or(false);
-        if !listen.ip().to_canonical().is_loopback() && !allow_public {
-            let message = format!(
-                "other machines can reach {listen}, and anyone who does can use your upstreams"
-            );
-            let help = "listen on 127.0.0.1, or set `allow_public = true` in [server] \
-                        (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it";
-            self.wrong(&["server", "listen"], &message, Some(help.to_owned()));
-        }
         let keepalive = raw.keepalive_interval_ms.unwrap_or(15_000);
+        let ping = raw.http2_ping_interval_ms.unwrap_or(30_000);
+        let streams = raw.http2_max_streams.map(u64::from);
+        let streams = self.count(&["server", "http2_max_streams"], streams);
         Server {
             listen,
+            unix_mode: self.unix_mode(raw),
             allow_public,
+            tls: self.tls(raw.tls.as_ref()),
             done_sentinel: raw.done_sentinel.unwrap_or(true),
             keepalive_interval: (keepalive > 0).then(|| Duration::from_millis(keepalive)),
             first_status_wait: Duration::from_millis(raw.first_status_wait_ms.unwrap_or(500)),
@@ -154,27 +173,30 @@ impl Resolver<'_> {
                 10_000,
             ),
             body_timeout: self.time(&["server", "body_timeout_ms"], raw.body_timeout_ms, 60_000),
+            idle_timeout: self.time(&["server", "idle_timeout_ms"], raw.idle_timeout_ms, 120_000),
+            write_timeout: self.time(
+                &["server", "write_timeout_ms"],
+                raw.write_timeout_ms,
+                120_000,
+            ),
+            max_header_bytes: self.size(
+                &["server", "max_header_bytes"],
+                raw.max_header_bytes,
+                64 << 10,
+            ),
+            max_headers: self.size(&["server", "max_headers"], raw.max_headers, 100),
             max_body_bytes: self.size(&["server", "max_body_bytes"], raw.max_body_bytes, 64 << 20),
             max_connections: self.size(&["server", "max_connections"], raw.max_connections, 10_000),
+            http2_max_streams: streams.map_or(128, |most| u32::try_from(most).unwrap_or(u32::MAX)),
+            http2_ping_interval: (ping > 0).then(|| Duration::from_millis(ping)),
+            http2_ping_timeout: self.time(
+                &["server", "http2_ping_timeout_ms"],
+                raw.http2_ping_timeout_ms,
+                20_000,
+            ),
+            shutdown_delay: Duration::from_millis(raw.shutdown_delay_ms.unwrap_or(0)),
             drain_timeout: Duration::from_millis(raw.drain_timeout_ms.unwrap_or(30_000)),
         }
-    }
-
-    fn listen(&mut self, raw: Option<&str>) -> SocketAddr {
-        let default = SocketAddr::from(([127, 0, 0, 1], 8787));
-        let Some(text) = raw else { return default };
-        text.parse().unwrap_or_else(|_| {
-            let help = match text.split_once(':') {
-                Some(("" | "localhost", port)) => format!("write it as 127.0.0.1:{port}"),
-                _ => "write it as ADDRESS:PORT, like 127.0.0.1:8787 or [::1]:8787".to_owned(),
-            };
-            self.wrong(
-                &["server", "listen"],
-                &format!("`{text}` is not an address"),
-                Some(help),
-            );
-            default
-        })
     }
 
     fn reasoning(&mut self, raw: &RawReasoning) -> Reasoning {

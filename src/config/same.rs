@@ -3,7 +3,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Proxy, Store, StorePlace, Upstream};
+use super::{Proxy, Store, StorePlace, Tls, Upstream};
 
 impl Upstream {
     /// Whether nothing about it differs.
@@ -72,6 +72,27 @@ impl Upstream {
             && *dialect == other.dialect
     }
 }
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            cert_file,
+            cert_pem,
+            key_file,
+            key_pem,
+            client_ca_file,
+            client_ca_pem,
+        } = self;
+        *cert_file == other.cert_file
+            && *cert_pem == other.cert_pem
+            && *key_file == other.key_file
+            && is_same_secret(Some(key_pem), Some(&other.key_pem))
+            && *client_ca_file == other.client_ca_file
+            && *client_ca_pem == other.client_ca_pem
+    }
+}
+
+impl Eq for Tls {}
 
 impl Store {
     /// Whether nothing differs, the address's password included.

@@ -1,7 +1,10 @@
 //! What the sources say together, and what the shipped file says alone.
 
+mod clients;
 mod docs;
 mod errors;
+mod listen;
+mod observe;
 mod store;
 
 use std::fs;
@@ -14,7 +17,8 @@ use tempfile::TempDir;
 use super::find::SHIPPED;
 use super::load::load_in;
 use super::raw::{
-    self, RawConfig, RawLog, RawModel, RawPreset, RawReasoning, RawServer, RawStore, RawUpstream,
+    self, RawAuth, RawConfig, RawCors, RawKey, RawLimits, RawLog, RawMetrics, RawModel, RawPreset,
+    RawReasoning, RawServer, RawStore, RawTls, RawTracing, RawUpstream,
 };
 use super::*;
 
@@ -141,7 +145,15 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     };
     shows(&root, raw::keys::<RawConfig>());
     shows(&section(&["server"]), raw::keys::<RawServer>());
+    shows(&section(&["server", "tls"]), raw::keys::<RawTls>());
+    shows(&section(&["auth"]), raw::keys::<RawAuth>());
+    shows(&section(&["limits"]), raw::keys::<RawLimits>());
+    shows(&section(&["cors"]), raw::keys::<RawCors>());
+    let key = root["keys"][0].as_table().unwrap();
+    shows(key, raw::keys::<RawKey>());
     shows(&section(&["log"]), raw::keys::<RawLog>());
+    shows(&section(&["metrics"]), raw::keys::<RawMetrics>());
+    shows(&section(&["tracing"]), raw::keys::<RawTracing>());
     shows(&section(&["reasoning"]), raw::keys::<RawReasoning>());
     shows(&section(&["store"]), raw::keys::<RawStore>());
     let mut model = section(&["models", "gpt-5.5"]);
@@ -157,7 +169,7 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
     shows(&upstream, raw::keys::<RawUpstream>());
     assert_eq!(
         raw::keys::<RawServer>().len(),
-        10,
+        20,
         "or the test would pass on nothing"
     );
 }
@@ -166,14 +178,30 @@ fn the_shipped_file_shows_every_key_where_it_belongs() {
 fn the_shipped_file_shows_the_true_defaults() {
     let on = everything()
         .replace("/run/secrets/vllm-key", "vllm-key")
-        .replace("/etc/ssl/our-ca.pem", "vllm-key");
+        .replace("/etc/ssl/our-ca.pem", "vllm-key")
+        .replace("/etc/antiphon/", "");
     let world = World::with(&on)
         .file("vllm-key", "secret\n")
         .file("instructions.md", "Be brief.")
+        .file("tls.crt", "a")
+        .file("tls.key", "b")
+        .file("clients-ca.pem", "c")
+        .file("keys.toml", "")
         .env("HOME", "/home/me");
-    let shown = world.config();
+    let mut shown = world.config();
+    // Without the section there is none.
+    assert!(shown.server.tls.take().is_some());
     let default = World::new().env("HOME", "/home/me").config();
     assert_eq!(shown.server, default.server);
+    assert_eq!(
+        shown.limits.rates.max_streams,
+        default.limits.rates.max_streams
+    );
+    let shown_limits = Limits {
+        rates: default.limits.rates,
+        ..shown.limits
+    };
+    assert_eq!(shown_limits, default.limits, "a minute has none");
     assert_eq!(shown.log, default.log);
     assert_eq!(shown.reasoning, default.reasoning);
     assert_eq!(store::facts(&shown.store), store::facts(&default.store));
@@ -290,14 +318,14 @@ fn the_environment_is_above_the_file_and_flags_are_above_both() {
     .env("ANTIPHON__SERVER__LISTEN", "127.0.0.1:2")
     .env("ANTIPHON__server__Done_Sentinel", "false");
     let config = world.config();
-    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.server.addresses()[0].port(), 2);
     assert!(!config.server.done_sentinel);
     assert_eq!(config.server.max_connections, 5);
     world.flags.listen = Some("127.0.0.1:0".to_owned());
-    assert_eq!(world.config().server.listen.port(), 0);
+    assert_eq!(world.config().server.addresses()[0].port(), 0);
     world.flags.listen = Some(String::new());
     assert_eq!(
-        world.config().server.listen.port(),
+        world.config().server.addresses()[0].port(),
         2,
         "an empty flag says nothing"
     );

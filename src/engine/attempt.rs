@@ -14,6 +14,7 @@ use jsonschema::Validator;
 use super::passed::Passed;
 use super::recipe::{Leg, Recipe, Stop};
 use crate::responses::{CreateResponse, ErrorObject};
+use crate::telemetry::trace::Call;
 use crate::translate::{self, ToolMap};
 use crate::upstream::{
     Answer, Asking, Candidate, Dialect, Fault, Refusal, Retries, Strategy, Trial, Upstream, millis,
@@ -39,6 +40,8 @@ pub(super) struct Arrival {
     pub(super) asked: usize,
     /// What the answer must fit, where the upstream does not see to it.
     pub(super) validator: Option<Arc<Validator>>,
+    /// For traces.
+    pub(super) call: Option<Call>,
 }
 
 /// What came of asking.
@@ -89,6 +92,7 @@ pub(super) struct Journey {
     leg: Leg,
     asking: Option<Asking>,
     trial: Option<Trial>,
+    call: Option<Call>,
     rounds: Retries,
     /// How often an answer broke off.
     breaks: usize,
@@ -129,6 +133,7 @@ impl Journey {
             current,
             asking: None,
             trial: None,
+            call: None,
             breaks: 0,
             passing: None,
         })
@@ -228,11 +233,16 @@ impl Journey {
 
     /// The question to the current upstream.
     fn ask(&mut self) -> &mut Asking {
-        let (leg, trial) = (&self.leg, &mut self.trial);
+        let (leg, recipe) = (&self.leg, &self.recipe);
+        let (trial, call) = (&mut self.trial, &mut self.call);
         let hasty = self.plan.stops.len() > 1;
         self.asking.get_or_insert_with(|| {
+            let mut question = leg.question.clone();
+            let begun = leg.call();
+            question.trace = begun.context(&recipe.trace);
+            *call = Some(begun);
             *trial = Some(leg.stop.upstream.begin(&leg.stop.model));
-            leg.stop.upstream.ask(leg.question.clone(), hasty)
+            leg.stop.upstream.ask(question, hasty)
         })
     }
 
@@ -243,16 +253,22 @@ impl Journey {
     ) -> Option<Result<Arrived, Refusal>> {
         self.asking = None;
         let leg = &self.leg;
+        let call = self.call.take();
         let trial = self.trial.take();
         let trial = trial.unwrap_or_else(|| leg.stop.upstream.begin(&leg.stop.model));
         let refusal = match answer {
             Ok(answer) if leg.stop.passes() => {
-                match Passed::open(answer, leg, self.recipe.id.clone()).await {
+                let permit = self.recipe.permit.clone();
+                match Passed::open(answer, leg, self.recipe.id.clone(), permit).await {
                     Ok(mut passed) => {
-                        passed.on_trial(trial);
+                        passed.on_trial(trial, call);
                         return Some(Ok(Arrived::Passed(Box::new(passed))));
                     }
                     Err(refusal) => {
+                        let settings = leg.stop.upstream.settings();
+                        let kind = refusal.kind.to_string();
+                        settings.metrics.upstream_error(&settings.name, &kind);
+                        fail(call, &refusal);
                         trial.failed(&refusal);
                         if self.plan.stops.len() == 1 && self.may_go_on(&refusal) {
                             self.pause().await;
@@ -272,9 +288,11 @@ impl Journey {
                     chat: leg.question.body.clone(),
                     asked: leg.asked,
                     validator: leg.validator.clone(),
+                    call,
                 }))));
             }
             Err(refusal) => {
+                fail(call, &refusal);
                 trial.failed(&refusal);
                 refusal
             }
@@ -290,7 +308,8 @@ impl Journey {
         if !refusal.fault.moves_on() {
             return false;
         }
-        let failed = self.leg.stop.upstream.settings().name.clone();
+        let failed = Arc::clone(&self.leg.stop.upstream);
+        let failed = failed.settings();
         if !refusal.passing
             && refusal.fault != Fault::Busy
             && let Some(spent) = self.spent.get_mut(self.current)
@@ -328,9 +347,10 @@ impl Journey {
             match self.recipe.again(body, stop) {
                 Ok(leg) => {
                     self.asking = None;
+                    failed.metrics.upstream_fallback(&failed.name);
                     tracing::warn!(
                         response.id = %self.recipe.id,
-                        upstream = %failed,
+                        upstream = %failed.name,
                         next = %leg.stop.upstream.settings().name,
                         status = refusal.status,
                         wait_ms = millis(waited),
@@ -348,6 +368,13 @@ impl Journey {
                 }
             }
         }
+    }
+}
+
+/// A call came to nothing.
+fn fail(call: Option<Call>, refusal: &Refusal) {
+    if let Some(call) = call {
+        call.failed(refusal.kind.to_string(), &refusal.error.message);
     }
 }
 

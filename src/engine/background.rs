@@ -11,16 +11,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
+use super::account::Account;
 use super::caller::Caller;
 use super::frames::{self, Frames};
 use super::keep::{Keeping, Kept, unavailable};
 use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::run::{Run, Step, late};
 use super::{Asked, Engine, Reply};
+use crate::admission::Permit;
+use crate::closing::Closing;
 use crate::responses::response::{Response, State};
 use crate::responses::{ErrorObject, kept, replay};
 use crate::store::{Event, Job, Record, Status, Store, StoreError};
+use crate::telemetry::trace::{self, TraceContext};
 use crate::time::Instant;
 use crate::translate::Outcome;
 use crate::upstream::Refusal;
@@ -47,8 +52,6 @@ pub struct BackgroundSettings {
     pub concurrency: usize,
     /// How long a replica may be silent before what it holds is lost.
     pub lease: Duration,
-    /// How long running work may go on once the process is to end.
-    pub drain: Duration,
 }
 
 /// What this process makes, by id, each with the word to stop.
@@ -82,7 +85,7 @@ impl Held {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 }
@@ -155,13 +158,13 @@ fn queued_record(queued: &Response<'_>, keeping: Keeping) -> Record {
 pub struct Worker {
     /// What a response that begins now is made by.
     engine: Box<dyn Fn() -> Arc<Engine> + Send + Sync>,
+    /// Leave for the work of a tenant.
+    permit: Box<dyn Fn(&str) -> Permit + Send + Sync>,
     kept: Kept,
     store: Store,
     settings: BackgroundSettings,
     name: String,
     tasks: TaskTracker,
-    /// The process is to end, and running work with it.
-    ending: CancellationToken,
 }
 
 impl Worker {
@@ -169,23 +172,25 @@ impl Worker {
     #[must_use]
     pub fn new(
         engine: impl Fn() -> Arc<Engine> + Send + Sync + 'static,
+        permit: impl Fn(&str) -> Permit + Send + Sync + 'static,
         settings: BackgroundSettings,
         name: String,
     ) -> Option<Self> {
         let kept = engine().kept.clone();
         Some(Self {
             engine: Box::new(engine),
+            permit: Box::new(permit),
             store: kept.store.clone()?,
             kept,
             settings,
             name,
             tasks: TaskTracker::new(),
-            ending: CancellationToken::new(),
         })
     }
 
-    /// Works until `stop`, then lets running work end for as long as the settings say.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Works until the process is to end, then lets running work end, until that is cut off.
+    pub async fn run(self, closing: Closing) {
+        let stop = closing.draining();
         let mut changes = self.store.changes();
         let care = self.care();
         let claim = async {
@@ -203,18 +208,19 @@ impl Worker {
             () = claim => {}
             () = care => {}
         }
-        self.end().await;
+        self.end(&closing).await;
     }
 
-    async fn end(&self) {
+    async fn end(&self, closing: &Closing) {
         self.tasks.close();
+        let mut watch = closing.watch();
         // Leases are renewed as long as work goes on.
         tokio::select! {
             () = self.tasks.wait() => return,
             () = self.care() => {}
-            () = tokio::time::sleep(self.settings.drain) => {}
+            () = watch.over() => {}
         }
-        self.ending.cancel();
+        // Each is told by itself, and has its end to store.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
     }
 
@@ -241,20 +247,25 @@ impl Worker {
         let stop = self.kept.held.add(&job.record.id);
         let work = Work {
             engine: (self.engine)(),
+            permit: Arc::new((self.permit)(&job.record.tenant)),
             store: self.store.clone(),
             worker: self.name.clone(),
             record: job.record,
             stop,
-            ending: self.ending.clone(),
         };
-        self.tasks.spawn(async move {
+        let trace = trace::of_work("background response", &TraceContext::default());
+        let trace_id = trace::trace_id(&trace);
+        let id = format!("req_{}", kept::digits_of(&work.record.id));
+        let span = tracing::error_span!(parent: trace.id(), "background", %id, trace_id);
+        let work = async move {
             // However the work ends: what is held on to is never lost, and never ends.
             let _hold = Hold {
                 held: Arc::clone(&work.engine.kept.held),
                 id: work.record.id.clone(),
             };
             work.run(job.request).await;
-        });
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     /// Renews leases, and ends what is held by nobody any more.
@@ -379,13 +390,12 @@ pub(super) fn last_event(record: &Record) -> impl Fn(u64) -> Vec<Event> + Send +
 /// One response under way.
 struct Work {
     engine: Arc<Engine>,
+    permit: Arc<Permit>,
     store: Store,
     worker: String,
     record: Record,
     /// It was called off.
     stop: CancellationToken,
-    /// The process is to end.
-    ending: CancellationToken,
 }
 
 impl Work {
@@ -393,10 +403,6 @@ impl Work {
         let mut frames = Frames::default();
         let made = tokio::select! {
             () = self.stop.cancelled() => return,
-            () = self.ending.cancelled() => {
-                let message = "The server is about to end; the response was not finished.";
-                Err(ErrorObject::server(message).with_code("server_shutting_down"))
-            }
             made = self.make(request, &mut frames) => made,
         };
         let (record, items) = match made {
@@ -436,6 +442,7 @@ impl Work {
     ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
         let caller = Caller {
             tenant: self.record.tenant.clone(),
+            permit: Some(Arc::clone(&self.permit)),
             ..Caller::default()
         };
         let mut order = Order {
@@ -447,22 +454,40 @@ impl Work {
                 Purpose::Background,
             )
         };
-        let prepared = self.engine.prepare(&request, &order).await;
-        let prepared = prepared.map_err(late)?;
-        let prepared = self.engine.fit(prepared, &request, &mut order).await;
-        let prepared = prepared.map_err(late)?;
-        let asked = self.engine.ask(prepared, request, order).await;
-        let Asked::Answer(mut prepared, arrival) = asked.map_err(late)? else {
-            return Err(only_translated("Background work").error);
-        };
-        let Some(keeping) = prepared.keeping.take() else {
-            return Err(ErrorObject::server("background work needs a store"));
-        };
-        let run = self.engine.run(*prepared, arrival, frames);
+        let mut account = Some(Account::open(&self.engine, order.id, &caller));
+        let begun = self.begin(request, &mut order, &mut account, frames).await;
+        if let (Err(refusal), Some(account)) = (&begun, account) {
+            account.refused(refusal);
+        }
+        let (keeping, run) = begun.map_err(late)?;
         match self.read(run, frames).await {
             Some(outcome) => Ok(Some((keeping, outcome))),
             None => Ok(None),
         }
+    }
+
+    async fn begin(
+        &self,
+        request: Bytes,
+        order: &mut Order<'_>,
+        account: &mut Option<Box<Account>>,
+        frames: &mut Frames,
+    ) -> Result<(Keeping, Run), Refusal> {
+        let prepared = self.engine.prepare(&request, order).await?;
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
+        let prepared = self.engine.fit(prepared, &request, order).await?;
+        let asked = self.engine.ask(prepared, request, order.clone()).await?;
+        let Asked::Answer(mut prepared, arrival) = asked else {
+            return Err(only_translated("Background work"));
+        };
+        let Some(keeping) = prepared.keeping.take() else {
+            let error = ErrorObject::server("background work needs a store");
+            return Err(Refusal::new(500, error));
+        };
+        let run = self.engine.run(*prepared, arrival, frames, account.take());
+        Ok((keeping, run))
     }
 
     /// Reads the answer, and stores its events as they come.

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
+use crate::admission::{Key, Permit};
 use crate::store::Turn;
+use crate::telemetry::trace::TraceContext;
 
 /// Who asks.
 #[derive(Debug, Clone, Default)]
@@ -14,8 +16,14 @@ pub struct Caller {
     pub tenant: String,
     /// The profile that it picks.
     pub profile: Option<String>,
-    /// The client's own key, in the headers that it came in.
+    /// The client's own key for an upstream, in the headers that it came in.
     pub keys: HeaderMap,
+    /// The trace that it brings.
+    pub trace: TraceContext,
+    /// The key that it was let in with, if it needed one.
+    pub key: Option<Arc<Key>>,
+    /// Its leave for this request, where requests are counted.
+    pub permit: Option<Arc<Permit>>,
     /// The lane of a connection that remembers its latest response, stored or not.
     pub lane: Option<Lane>,
 }

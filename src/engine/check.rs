@@ -1,5 +1,8 @@
 //! What a request may not ask for, told before anything is done.
 
+use super::caller::Caller;
+use super::route::Choice;
+use crate::admission::End;
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::upstream::Refusal;
 
@@ -119,6 +122,36 @@ pub(super) fn missing(param: &'static str) -> Refusal {
             .with_param(param)
             .with_code("missing_required_parameter"),
     )
+}
+
+/// Whether the client's key is for what it asks for.
+///
+/// # Errors
+/// What the API says, with 404, of models that are not there too.
+pub(super) fn may_use(caller: &Caller, choice: &Choice<'_>) -> Result<(), Refusal> {
+    let name = choice.full_name();
+    match &caller.key {
+        Some(key) if !name.is_empty() && !key.may_use(&name) => Err(no_access(&name)),
+        _ => Ok(()),
+    }
+}
+
+/// Told of a model that is not there for a key.
+fn no_access(model: &str) -> Refusal {
+    let message = format!("The model `{model}` does not exist or you do not have access to it.");
+    let error = ErrorObject::invalid(message)
+        .with_param("model")
+        .with_code("model_not_found");
+    Refusal::new(404, error)
+}
+
+/// Told of a response that took too long. It would again, which is what clients take this code for.
+pub(super) fn too_slow(end: &End) -> Refusal {
+    let seconds = end.after.as_secs_f64();
+    let message = format!(
+        "The response was not over after {seconds} s, which is the longest that it may take here."
+    );
+    Refusal::bad_request(ErrorObject::invalid(message).with_code("invalid_prompt"))
 }
 
 /// Told of a request that is too long however much is left out of it.

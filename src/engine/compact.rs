@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::account::Account;
 use super::caller::Caller;
-use super::prepare::{Order, Purpose, only_translated};
+use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::{Asked, Engine};
 use crate::json;
 use crate::json::Tree;
@@ -24,9 +25,27 @@ impl Engine {
         id: &str,
         caller: &Caller,
     ) -> Result<Vec<u8>, Refusal> {
+        let mut account = Some(Account::open(self, id, caller));
+        let compacted = self.compacted(&body, id, caller, &mut account).await;
+        if let (Err(refusal), Some(account)) = (&compacted, account) {
+            account.refused(refusal);
+        }
+        compacted
+    }
+
+    async fn compacted(
+        &self,
+        body: &Bytes,
+        id: &str,
+        caller: &Caller,
+        account: &mut Option<Box<Account>>,
+    ) -> Result<Vec<u8>, Refusal> {
         let order = Order::new(id, caller, Purpose::Summary);
-        let outcome = self.summary(&body, &order).await?;
-        let people = self.people(&body, id, caller).await?;
+        let prepared = self.prepare(body, &order).await?;
+        prepared.reserve()?;
+        // Before the model is asked: what cannot be read costs nothing.
+        let people = self.people(body, id, caller).await?;
+        let outcome = self.summary(prepared, body, &order, account).await?;
         let mut items = people;
         for item in &outcome.output {
             // Items always serialise.
@@ -47,7 +66,15 @@ impl Engine {
             purpose: Purpose::Summary,
             ..order.clone()
         };
-        let outcome = self.summary(body, &order).await?;
+        // Not through itself again: what is summed up is not summed up first.
+        let prepared = self.prepare(body, &order).await?;
+        // A response of its own: it has its own line in the log.
+        let mut account = Some(Account::open(self, order.id, order.caller));
+        let outcome = self.summary(prepared, body, &order, &mut account).await;
+        if let (Err(refusal), Some(account)) = (&outcome, account) {
+            account.refused(refusal);
+        }
+        let outcome = outcome?;
         let sealed = outcome.output.into_iter().find_map(|item| match item {
             OutputItem::Compaction(item) => Some(item.encrypted_content),
             _ => None,
@@ -55,17 +82,23 @@ impl Engine {
         sealed.ok_or_else(|| Refusal::new(502, ErrorObject::server("the model gave no summary")))
     }
 
-    async fn summary(&self, body: &Bytes, order: &Order<'_>) -> Result<Outcome, Refusal> {
-        // Not through itself again: what is summed up is not summed up first.
-        let mut prepared = self.prepare(body, order).await?;
+    async fn summary(
+        &self,
+        mut prepared: Prepared,
+        body: &Bytes,
+        order: &Order<'_>,
+        account: &mut Option<Box<Account>>,
+    ) -> Result<Outcome, Refusal> {
         prepared.background = false;
         prepared.stream = false;
-
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
         let asked = self.ask(prepared, body.clone(), order.clone()).await?;
         let Asked::Answer(prepared, arrival) = asked else {
             return Err(only_translated("Compaction"));
         };
-        let outcome = self.outcome(*prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival, account.take()).await;
         match outcome.failure() {
             Some(error) => Err(Refusal::of_failure(error.clone())),
             None => Ok(outcome),

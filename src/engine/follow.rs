@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::background::ANNOUNCED;
 use super::{Engine, frames};
+use crate::closing::Watch;
 use crate::responses::{ErrorObject, kept};
 use crate::sse;
 use crate::store::{Event, Record, Store};
@@ -22,6 +23,10 @@ const POLL: Duration = Duration::from_millis(500);
 const PAGE: usize = 200;
 /// How many times in a row the store may fail before the stream is given up.
 const PATIENCE: usize = 20;
+
+/// How long the end of a response is looked for, once the process ends: one that is made here ends
+/// with it.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// A body that ends with the response.
 pub struct Follow {
@@ -71,6 +76,8 @@ impl Engine {
             keepalive: self.settings.keepalive_interval,
             told: Instant::now(),
             done: self.settings.done_sentinel,
+            watch: self.closing.watch(),
+            leaves: None,
         };
         tokio::spawn(follower.run());
         Follow { chunks }
@@ -87,6 +94,9 @@ struct Follower {
     /// When the client last heard something.
     told: Instant,
     done: bool,
+    watch: Watch,
+    /// When it stops, as the process ends.
+    leaves: Option<Instant>,
 }
 
 impl Follower {
@@ -200,10 +210,16 @@ impl Follower {
                 }
             }
         };
+        let now = Instant::now();
+        let left = self.leaves.map(|leaves| leaves.duration_since(now));
         tokio::select! {
             () = news => {}
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(left.unwrap_or(POLL).min(POLL)) => {}
+            () = self.watch.over(), if left.is_none() => self.leaves = Some(now + LAST_LOOK),
             () = self.send.closed() => return None,
+        }
+        if self.leaves.is_some_and(|leaves| leaves <= Instant::now()) {
+            return self.leave().await;
         }
         let silent = self
             .keepalive
@@ -213,6 +229,16 @@ impl Follower {
             self.say(Bytes::from_static(b": keepalive\n\n")).await?;
         }
         Some(())
+    }
+
+    /// The response goes on elsewhere, and can be followed on there: no event may say that it is over.
+    async fn leave(&mut self) -> Option<()> {
+        self.watch.closing().count_cut_off();
+        let after = self.after.unwrap_or_default();
+        let comment =
+            format!(": the server is about to end; go on with starting_after={after}\n\n");
+        self.say(Bytes::from(comment)).await?;
+        None
     }
 
     async fn say(&mut self, chunk: Bytes) -> Option<()> {

@@ -8,12 +8,14 @@
 //! * `background`: responses that are made without a client; `follow` those who watch;
 //! * `state`, `conversations`: what is stored, as the API shows it; `count`, `compact`: the rest.
 
+mod account;
 mod attempt;
 mod background;
 mod caller;
 mod catalog;
 mod check;
 mod compact;
+mod content;
 mod conversations;
 mod count;
 mod follow;
@@ -21,6 +23,7 @@ mod frames;
 mod history;
 mod keep;
 mod notes;
+mod over;
 mod passed;
 mod prepare;
 mod recipe;
@@ -31,7 +34,6 @@ mod state;
 mod stream;
 mod structured;
 mod tell;
-mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,20 +47,24 @@ pub use catalog::{CatalogEntry, Modality, ModelMetadata};
 pub use count::TokenCount;
 pub use follow::Follow;
 pub use keep::Kept;
+pub use over::shutting_down;
 pub use passed::Passed;
 pub use route::{Choice, Names, Overrides, Preset, Route, Routes, Target};
 pub use state::{Listing, Shown};
 pub use stream::ResponseStream;
 
+use crate::admission::End;
+use crate::closing::Closing;
 use crate::responses::Usage;
 use crate::responses::response::{Head, Response, State};
+use crate::telemetry::Metrics;
 use crate::time::unix_now;
 use crate::translate::{self, Ending, Ignore, Outcome, Pipeline, Seals, Sink as _, Thinking};
 use crate::upstream::{ModelHealth, Refusal, Upstream};
+use account::Account;
 use attempt::{Arrival, Arrived};
 use prepare::{Order, Prepared, Purpose};
 use run::{Run, RunSettings, Source};
-use waiting::Waiting;
 
 /// How often a request is made shorter before it is given up.
 const MAX_TRUNCATIONS: usize = 16;
@@ -76,6 +82,8 @@ pub struct Settings {
     pub done_sentinel: bool,
     /// The most bytes of what a request continues.
     pub max_history_bytes: usize,
+    /// Whether requests and answers are logged too, as people and models wrote them.
+    pub log_content: bool,
 }
 
 /// Answers requests for responses.
@@ -85,8 +93,10 @@ pub struct Engine {
     routes: Routes,
     seals: Arc<dyn Seals>,
     kept: Kept,
+    closing: Closing,
     catalog: catalog::Cache,
     told: Arc<notes::Told>,
+    metrics: Arc<Metrics>,
 }
 
 /// How an upstream fares.
@@ -96,6 +106,8 @@ pub struct UpstreamHealth {
     pub upstream: String,
     /// Requests that are being answered.
     pub in_flight: usize,
+    /// Requests that wait in its line.
+    pub waiting: usize,
     /// Its models of which there is anything to tell.
     pub models: Vec<ModelHealth>,
 }
@@ -129,15 +141,20 @@ impl Engine {
         routes: Routes,
         seals: Arc<dyn Seals>,
         kept: Kept,
+        closing: Closing,
+        metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.know_models(routes.model_names());
         Self {
             settings,
             upstreams,
             routes,
             seals,
             kept,
+            closing,
             catalog: catalog::Cache::default(),
             told: Arc::default(),
+            metrics,
         }
     }
 
@@ -160,9 +177,16 @@ impl Engine {
         let health = |upstream: &Arc<Upstream>| UpstreamHealth {
             upstream: upstream.settings().name.clone(),
             in_flight: upstream.in_flight(),
+            waiting: upstream.waiting(),
             models: upstream.health(),
         };
         self.upstreams.iter().map(health).collect()
+    }
+
+    /// How many background responses this process makes.
+    #[must_use]
+    pub fn background(&self) -> usize {
+        self.kept.held.len()
     }
 
     /// Answers a request. `id` is 32 hex digits that no other response has.
@@ -170,20 +194,45 @@ impl Engine {
     /// # Errors
     /// What is known before the answer begins: a request that is wrong, an upstream that refuses.
     pub async fn create(&self, body: Bytes, id: &str, caller: &Caller) -> Result<Reply, Refusal> {
+        let mut account = Some(Account::open(self, id, caller));
+        let reply = self.answer(body, id, caller, &mut account).await;
+        if let (Err(refusal), Some(account)) = (&reply, account) {
+            account.refused(refusal);
+        }
+        reply
+    }
+
+    /// The same; whoever goes on with the answer takes the account.
+    async fn answer(
+        &self,
+        body: Bytes,
+        id: &str,
+        caller: &Caller,
+        account: &mut Option<Box<Account>>,
+    ) -> Result<Reply, Refusal> {
         let mut order = Order::new(id, caller, Purpose::Answer);
         let prepared = self.prepare(&body, &order).await?;
+        if let Some(account) = account {
+            account.concerns(&prepared);
+        }
+        if !prepared.warm_up {
+            prepared.reserve()?;
+        }
         if prepared.background {
             // Whoever makes it makes it fit.
-            return self.enqueue(prepared, body).await;
+            let queued = self.enqueue(prepared, body).await?;
+            hand_over(account);
+            return Ok(queued);
         }
         if prepared.warm_up {
+            hand_over(account);
             return Ok(self.warm_up(prepared).await);
         }
         let prepared = self.fit(prepared, &body, &mut order).await?;
         if prepared.stream {
-            self.stream(prepared, body, order).await
+            self.stream(prepared, body, order, account).await
         } else {
-            self.whole(prepared, body, order).await
+            self.whole(prepared, body, order, account).await
         }
     }
 
@@ -216,14 +265,19 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
-            Asked::Passed(passed) => return Ok(Reply::Passed(passed)),
+            Asked::Passed(mut passed) => {
+                passed.is_accounted_by(account.take());
+                passed.until(self.closing.watch());
+                return Ok(Reply::Passed(passed));
+            }
         };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(*prepared, arrival, &mut sink);
+        let run = self.run(*prepared, arrival, &mut sink, account.take());
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -237,13 +291,17 @@ impl Engine {
         prepared: Prepared,
         body: Bytes,
         order: Order<'_>,
+        account: &mut Option<Box<Account>>,
     ) -> Result<Reply, Refusal> {
         let (mut prepared, arrival) = match self.ask(prepared, body, order).await? {
             Asked::Answer(prepared, arrival) => (prepared, arrival),
-            Asked::Passed(passed) => return Ok(Reply::Whole(passed.into_document())),
+            Asked::Passed(mut passed) => {
+                passed.is_accounted_by(account.take());
+                return Ok(Reply::Whole(passed.into_document()));
+            }
         };
         let keeping = prepared.keeping.take();
-        let outcome = self.outcome(*prepared, arrival).await;
+        let outcome = self.outcome(*prepared, arrival, account.take()).await;
         let failure = outcome.failure().cloned().map(Refusal::of_failure);
         let mut json = Vec::new();
         outcome.response().write(&mut json);
@@ -257,8 +315,13 @@ impl Engine {
     }
 
     /// Reads an answer to its end while nobody listens.
-    async fn outcome(&self, prepared: Prepared, arrival: Option<Box<Arrival>>) -> Outcome {
-        let mut run = self.run(prepared, arrival, &mut Ignore);
+    async fn outcome(
+        &self,
+        prepared: Prepared,
+        arrival: Option<Box<Arrival>>,
+        account: Option<Box<Account>>,
+    ) -> Outcome {
+        let mut run = self.run(prepared, arrival, &mut Ignore, account);
         *std::future::poll_fn(|cx| run.poll_outcome(cx, &mut Ignore)).await
     }
 
@@ -289,17 +352,24 @@ impl Engine {
     }
 
     async fn ask_once(&self, prepared: &mut Prepared) -> Result<Option<Arrived>, Refusal> {
-        let waiting = Waiting::new(prepared);
+        let must_end = prepared.permit.as_ref().and_then(|permit| permit.end());
         let journey = &mut prepared.journey;
         let streams = prepared.stream || prepared.background;
         // What is passed on begins with its own first event, so that none of ours may be before. And
         // what may be asked once more, shorter, must not have begun to answer.
-        let early = if streams && prepared.droppable == 0 && !journey.may_pass() {
-            journey.go_soon(self.settings.first_status_wait).await
-        } else {
-            Some(journey.go().await)
+        let early = async {
+            if streams && prepared.droppable == 0 && !journey.may_pass() {
+                journey.go_soon(self.settings.first_status_wait).await
+            } else {
+                Some(in_time(must_end, journey.go()).await)
+            }
         };
-        waiting.over();
+        let mut watch = self.closing.watch();
+        let early = tokio::select! {
+            biased;
+            () = watch.over() => Some(Err(over::cut_off(&self.closing))),
+            early = early => early,
+        };
         early.transpose()
     }
 
@@ -309,6 +379,7 @@ impl Engine {
         prepared: Prepared,
         arrival: Option<Box<Arrival>>,
         sink: &mut dyn translate::Sink,
+        account: Option<Box<Account>>,
     ) -> Run {
         let Prepared {
             mut journey,
@@ -318,6 +389,7 @@ impl Engine {
             logprobs,
             stream,
             background,
+            permit,
             ..
         } = prepared;
         let limits = upstream.settings().limits;
@@ -329,6 +401,8 @@ impl Engine {
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
             asked: 0,
+            watch: self.closing.watch(),
+            permit,
         };
         let pipeline = Pipeline::start(context, &dialect.profile, logprobs, limits, sink);
         journey.announced();
@@ -339,9 +413,9 @@ impl Engine {
             };
             // What it logs belongs to this request, wherever it is waited for.
             let source = Source::Asking(Box::pin(asking.instrument(Span::current())));
-            return Run::new(pipeline, source, settings);
+            return Run::new(pipeline, source, settings, account);
         };
-        Run::answering(pipeline, journey, *arrival, settings)
+        Run::answering(pipeline, journey, *arrival, settings, account)
     }
 
     /// Answers with nothing, which a later request can continue.
@@ -376,6 +450,27 @@ impl Engine {
         } else {
             Reply::Whole(json)
         }
+    }
+}
+
+/// Whoever goes on with a response tells of its end.
+fn hand_over(account: &mut Option<Box<Account>>) {
+    if let Some(account) = account.take() {
+        account.hand_over();
+    }
+}
+
+/// Waits for an answer for as long as it may take in all.
+async fn in_time<T>(
+    must_end: Option<End>,
+    answer: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    match must_end {
+        None => answer.await,
+        Some(end) => match tokio::time::timeout_at(end.at, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(check::too_slow(&end)),
+        },
     }
 }
 

@@ -14,14 +14,19 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use serde::Deserialize;
 use tokio::time::Sleep;
-use tracing::Span;
 
+use super::account::{Account, PassedOn};
 use super::recipe::Leg;
+use super::{check, over};
+use crate::admission::{End, Permit};
+use crate::closing::Watch;
 use crate::json::Text;
 use crate::responses::ErrorObject;
 use crate::sse;
+use crate::telemetry::Tokens;
+use crate::telemetry::trace::Call;
 use crate::time::Instant;
-use crate::upstream::{Answer, Refusal, Trial, Upstream, millis};
+use crate::upstream::{Answer, Refusal, Trial, Upstream};
 
 /// An answer that is passed on.
 pub struct Passed {
@@ -34,12 +39,17 @@ pub struct Passed {
     seen: Seen,
     stream: bool,
     trial: Option<Trial>,
+    account: Option<Box<Account>>,
+    /// For traces, until the account has it.
+    call: Option<Call>,
     silence: Pin<Box<Sleep>>,
-    began: Instant,
-    span: Span,
     /// The request's id here.
     id: String,
     model: String,
+    /// Tells when the process ends, once the client is sent what is passed on.
+    watch: Option<Watch>,
+    /// To be told what it spends.
+    permit: Option<Arc<Permit>>,
 }
 
 /// What the log tells of an answer.
@@ -50,13 +60,17 @@ struct Seen {
     sequence: u64,
     /// The status of the response, once it is over.
     status: Option<String>,
-    input_tokens: u64,
-    output_tokens: u64,
+    tokens: Tokens,
 }
 
 impl Passed {
     /// Reads an answer up to its first event, or all of it if it is not streamed.
-    pub(super) async fn open(answer: Answer, leg: &Leg, id: String) -> Result<Self, Refusal> {
+    pub(super) async fn open(
+        answer: Answer,
+        leg: &Leg,
+        id: String,
+        permit: Option<Arc<Permit>>,
+    ) -> Result<Self, Refusal> {
         let upstream = Arc::clone(&leg.stop.upstream);
         let idle = upstream.settings().idle_timeout;
         let mut this = Self {
@@ -67,16 +81,19 @@ impl Passed {
             seen: Seen::default(),
             stream: leg.question.stream,
             trial: None,
+            account: None,
+            call: None,
             silence: Box::pin(tokio::time::sleep(idle)),
-            began: Instant::now(),
-            span: Span::current(),
             id,
             model: leg.stop.model.clone(),
+            watch: None,
+            permit,
         };
+        this.wait(Instant::now());
         while this.ready.is_empty() {
             match std::future::poll_fn(|cx| this.poll_read(cx)).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Err(Refusal::of_break(error)),
+                Some(Err(refusal)) => return Err(refusal),
                 None => break,
             }
         }
@@ -91,9 +108,23 @@ impl Passed {
         Ok(this)
     }
 
-    pub(super) fn on_trial(&mut self, mut trial: Trial) {
+    pub(super) fn on_trial(&mut self, mut trial: Trial, call: Option<Call>) {
         trial.answers();
         self.trial = Some(trial);
+        self.call = call;
+    }
+
+    /// Who tells of its end.
+    pub(super) fn is_accounted_by(&mut self, account: Option<Box<Account>>) {
+        self.account = account;
+        if let Some(account) = &mut self.account {
+            account.is_answered_by(&self.upstream, self.call.take());
+        }
+    }
+
+    /// Passes on until then at most.
+    pub(super) fn until(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// The whole answer, of one that is not streamed.
@@ -104,28 +135,48 @@ impl Passed {
         document
     }
 
+    /// When it must be over.
+    fn must_end(&self) -> Option<End> {
+        self.permit.as_ref().and_then(|permit| permit.end())
+    }
+
+    /// Waits from now on for as long as the upstream may be silent, or for what is left of its time.
+    fn wait(&mut self, now: Instant) {
+        let silent = now + self.upstream.settings().idle_timeout;
+        let until = self.must_end().map_or(silent, |end| end.at.min(silent));
+        self.silence.as_mut().reset(until);
+    }
+
     /// Reads once. What is whole is ready then; `None` at the end.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ErrorObject>>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), Refusal>>> {
+        let must_end = self.must_end();
         let Some(answer) = &mut self.answer else {
             return Poll::Ready(None);
         };
         let settings = self.upstream.settings();
-        let frame = match Pin::new(answer).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                ready!(self.silence.as_mut().poll(cx));
-                let seconds = settings.idle_timeout.as_secs_f64();
-                return Poll::Ready(Some(Err(ErrorObject::server(format!(
-                    "the upstream `{}` was silent for {seconds} s in the middle of its answer",
-                    settings.name
-                )))));
-            }
+        let broken = |message: String| {
+            Poll::Ready(Some(Err(Refusal::of_break(ErrorObject::server(message)))))
         };
-        let next = Instant::now() + settings.idle_timeout;
+        let frame = Pin::new(answer).poll_frame(cx);
+        if frame.is_pending() {
+            ready!(self.silence.as_mut().poll(cx));
+        }
+        let now = Instant::now();
+        // Also of one that never pauses.
+        if let Some(end) = must_end.filter(|end| now >= end.at) {
+            return Poll::Ready(Some(Err(check::too_slow(&end))));
+        }
+        let Poll::Ready(frame) = frame else {
+            let seconds = settings.idle_timeout.as_secs_f64();
+            return broken(format!(
+                "the upstream `{}` was silent for {seconds} s in the middle of its answer",
+                settings.name
+            ));
+        };
         let limit = settings.limits.event_bytes;
         match frame {
             Some(Ok(frame)) => {
-                self.silence.as_mut().reset(next);
+                self.wait(now);
                 if let Ok(data) = frame.into_data() {
                     self.rest.extend_from_slice(&data);
                 }
@@ -133,16 +184,16 @@ impl Passed {
                     self.cut();
                 }
                 if self.rest.len() > limit {
-                    return Poll::Ready(Some(Err(ErrorObject::server(format!(
+                    return broken(format!(
                         "the upstream's event or answer is longer than {limit} bytes"
-                    )))));
+                    ));
                 }
                 Poll::Ready(Some(Ok(())))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(ErrorObject::server(format!(
+            Some(Err(error)) => broken(format!(
                 "the upstream `{}` broke off in the middle of its answer: {error}",
                 settings.name
-            ))))),
+            )),
             None => {
                 self.answer = None;
                 // A last event may lack its blank line.
@@ -173,44 +224,41 @@ impl Passed {
         let Some(trial) = self.trial.take() else {
             return;
         };
-        let (seen, total_ms) = (&self.seen, millis(self.began.elapsed()));
-        let name = &self.upstream.settings().name;
-        if let Some(refusal) = failure {
-            tracing::warn!(
-                parent: &self.span,
-                response.id = %format_args!("resp_{}", self.id),
-                model = %self.model,
-                upstream = %name,
-                status = "failed",
-                error = %refusal.error.message,
-                total_ms,
-                "response passed on"
-            );
-            trial.failed(refusal);
-            return;
+        self.tell_spent();
+        let mut account = self.account.take();
+        if let (Some(refusal), Some(account)) = (failure, &mut account) {
+            account.upstream_failed(refusal);
         }
-        tracing::info!(
-            parent: &self.span,
-            response.id = %format_args!("resp_{}", self.id),
-            upstream.response.id = seen.id.as_deref(),
-            model = %self.model,
-            upstream = %name,
-            status = seen.status.as_deref(),
-            input_tokens = seen.input_tokens,
-            output_tokens = seen.output_tokens,
-            total_ms,
-            "response passed on"
-        );
-        trial.succeeded();
+        if let Some(account) = account {
+            let passed = PassedOn {
+                id: self.seen.id.as_deref(),
+                status: self.seen.status.as_deref(),
+                tokens: self.seen.tokens,
+            };
+            account.passed_on(passed, failure);
+        }
+        match failure {
+            Some(refusal) => trial.failed(refusal),
+            None => trial.succeeded(),
+        }
+    }
+
+    /// Tells what it spent: what the upstream says, else what its question was taken for.
+    fn tell_spent(&self) {
+        let Some(permit) = &self.permit else { return };
+        let tokens = self.seen.tokens;
+        match tokens.input.saturating_add(tokens.output) {
+            0 => permit.spend_reserved(),
+            tokens => permit.spend(tokens),
+        }
     }
 
     /// The answer broke off: the client is told in its own language.
-    fn break_off(&mut self, error: ErrorObject) {
-        let error = self.upstream.without_secrets(error);
+    fn break_off(&mut self, mut refusal: Refusal) {
+        refusal.error = self.upstream.without_secrets(refusal.error);
         let id = self.seen.id.clone();
         let id = id.unwrap_or_else(|| format!("resp_{}", self.id));
         let sequence = self.seen.sequence + 1;
-        let refusal = Refusal::of_break(error);
         self.end(Some(&refusal));
         let event = serde_json::json!({
             "type": "response.failed",
@@ -221,7 +269,7 @@ impl Passed {
                 "created_at": crate::time::unix_now(),
                 "model": self.model,
                 "status": "failed",
-                "error": {"code": "server_error", "message": refusal.error.message},
+                "error": {"code": refusal.error.code, "message": refusal.error.message},
                 "incomplete_details": null,
                 "output": [],
                 "usage": null,
@@ -245,19 +293,30 @@ impl Body for Passed {
         loop {
             if !this.ready.is_empty() {
                 let ready = std::mem::take(&mut this.ready);
+                if let Some(account) = &mut this.account {
+                    account.heard(Instant::now());
+                }
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from(ready)))));
             }
             if this.answer.is_none() {
                 this.end(None);
                 return Poll::Ready(None);
             }
+            if let Some(watch) = &mut this.watch
+                && watch.is_over(cx)
+                && this.seen.status.is_none()
+            {
+                let cut_off = over::cut_off(watch.closing());
+                this.break_off(cut_off);
+                continue;
+            }
             match ready!(this.poll_read(cx)) {
                 Some(Ok(())) => {}
-                Some(Err(error)) => this.break_off(error),
+                Some(Err(refusal)) => this.break_off(refusal),
                 None if this.seen.status.is_none() => {
                     this.ready.clear();
                     let message = "the upstream's stream ended in the middle of its answer";
-                    this.break_off(ErrorObject::server(message));
+                    this.break_off(Refusal::of_break(ErrorObject::server(message)));
                 }
                 None => {}
             }
@@ -272,15 +331,7 @@ impl Drop for Passed {
             // It has all that counts.
             self.end(None);
         } else if self.trial.is_some() {
-            tracing::info!(
-                parent: &self.span,
-                response.id = %format_args!("resp_{}", self.id),
-                model = %self.model,
-                upstream = %self.upstream.settings().name,
-                status = "cancelled",
-                total_ms = millis(self.began.elapsed()),
-                "the client left"
-            );
+            self.tell_spent();
         }
     }
 }
@@ -321,7 +372,19 @@ struct LookUsage {
     #[serde(default)]
     input_tokens: u64,
     #[serde(default)]
+    input_tokens_details: LookDetails,
+    #[serde(default)]
     output_tokens: u64,
+    #[serde(default)]
+    output_tokens_details: LookDetails,
+}
+
+#[derive(Default, Deserialize)]
+struct LookDetails {
+    #[serde(default)]
+    cached_tokens: u64,
+    #[serde(default)]
+    reasoning_tokens: u64,
 }
 
 impl Seen {
@@ -354,8 +417,12 @@ impl Seen {
             self.status = Some(status.to_owned());
         }
         if let Some(usage) = response.usage {
-            self.input_tokens = usage.input_tokens;
-            self.output_tokens = usage.output_tokens;
+            self.tokens = Tokens {
+                input: usage.input_tokens,
+                cached: usage.input_tokens_details.cached_tokens,
+                output: usage.output_tokens,
+                reasoning: usage.output_tokens_details.reasoning_tokens,
+            };
         }
     }
 }

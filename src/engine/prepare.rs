@@ -12,6 +12,7 @@ use super::recipe::{Recipe, Stop};
 use super::route::Choice;
 use super::shape::{self, Shape};
 use super::{Engine, check};
+use crate::admission::Permit;
 use crate::json::{Text, TextOr};
 use crate::responses::kept::{self, KeptList};
 use crate::responses::response::{Echo, Head};
@@ -89,6 +90,8 @@ pub(super) struct Prepared {
     pub(super) compact_first: bool,
     /// How many tokens the model takes, where it is known.
     pub(super) context_window: Option<u64>,
+    /// Leave for the request, where requests are counted.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 impl Engine {
@@ -145,6 +148,7 @@ impl Engine {
         let choice = self
             .routes
             .choose(&model, order.caller.profile.as_deref())?;
+        check::may_use(order.caller, &choice)?;
         let mut stops = self.stops(&choice);
         let passes_all = stops.iter().all(Stop::passes);
         let history = match passes_all && order.purpose != Purpose::Summary {
@@ -228,6 +232,8 @@ impl Engine {
             max_output_tokens: course.choice.max_output_tokens(),
             seal,
             caller: order.caller.keys.clone(),
+            trace: order.caller.trace.clone(),
+            permit: order.caller.permit.clone(),
             stream: streams,
             history: Arc::clone(&course.history),
             shape: Shape {
@@ -238,6 +244,7 @@ impl Engine {
                 over_socket,
             },
             told: Arc::clone(&self.told),
+            log_content: self.settings.log_content && order.purpose != Purpose::Count,
         };
         let plan = Plan {
             strategy: course.choice.strategy(),
@@ -264,6 +271,7 @@ impl Engine {
             },
             compact_first,
             context_window: course.choice.context_window(),
+            permit: order.caller.permit.clone(),
         })
     }
 
@@ -326,6 +334,18 @@ impl Engine {
             })
         });
         stops.collect()
+    }
+}
+
+impl Prepared {
+    /// Takes the tokens of its input in advance.
+    ///
+    /// # Errors
+    /// Its key, or all clients together, have not so many left.
+    pub(super) fn reserve(&self) -> Result<(), Refusal> {
+        let count = || translate::count_chat_tokens(self.journey.chat());
+        let permit = self.permit.as_ref();
+        permit.map_or(Ok(()), |permit| permit.reserve(count))
     }
 }
 

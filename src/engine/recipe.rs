@@ -9,13 +9,16 @@ use jsonschema::Validator;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::content;
 use super::history::History;
 use super::notes::Told;
 use super::route::Overrides;
 use super::shape::Shape;
 use super::structured;
+use crate::admission::Permit;
 use crate::json::{Edits, Object, Text};
 use crate::responses::CreateResponse;
+use crate::telemetry::trace::{Call, Called, TraceContext};
 use crate::translate::{self, LowerError, LoweringOptions, Note, Seal, ToolMap};
 use crate::upstream::{Dialect, Question, Refusal, Upstream, WireApi};
 
@@ -43,6 +46,10 @@ pub(super) struct Recipe {
     pub(super) seal: Arc<dyn Seal>,
     /// The client's own key.
     pub(super) caller: HeaderMap,
+    /// The trace that the client brought.
+    pub(super) trace: TraceContext,
+    /// To be told what an answer spends that is passed on.
+    pub(super) permit: Option<Arc<Permit>>,
     pub(super) stream: bool,
     /// What the request continues.
     pub(super) history: Arc<History>,
@@ -50,6 +57,8 @@ pub(super) struct Recipe {
     pub(super) shape: Shape,
     /// Notes that the log has.
     pub(super) told: Arc<Told>,
+    /// Whether the log has the request itself too.
+    pub(super) log_content: bool,
 }
 
 /// A request as one upstream gets it.
@@ -66,6 +75,21 @@ pub(super) struct Leg {
     pub(super) validator: Option<Arc<Validator>>,
     /// How many turns the conversation has.
     pub(super) turns: usize,
+}
+
+impl Leg {
+    /// Begins a call, for traces.
+    pub(super) fn call(&self) -> Call {
+        let settings = self.stop.upstream.settings();
+        Call::begin(Called {
+            upstream: &settings.name,
+            dialect: &self.dialect.name,
+            host: settings.base_url.host_str().unwrap_or_default(),
+            port: settings.base_url.port_or_known_default(),
+            model: &self.stop.model,
+            stream: self.question.stream,
+        })
+    }
 }
 
 /// A request in the words of an upstream.
@@ -110,12 +134,18 @@ impl Recipe {
             bytes = said.body.len(),
             "request translated"
         );
+        if self.log_content {
+            let id = format!("resp_{}", self.id);
+            content::log("request of the client", &id, body);
+            content::log("request to the upstream", &id, &said.body);
+        }
         Ok(Leg {
             question: Question {
                 model: stop.model.clone(),
                 body: Bytes::from(said.body),
                 stream: self.stream,
                 caller: self.caller.clone(),
+                trace: TraceContext::default(),
             },
             stop,
             asked: said.asked,
@@ -169,9 +199,13 @@ impl Recipe {
     }
 
     fn log(&self, upstream: &Upstream, notes: &[Note]) {
-        let upstream = &upstream.settings().name;
+        let settings = upstream.settings();
         for note in notes {
-            self.told.log(&format!("resp_{}", self.id), upstream, note);
+            if let Note::ToolLeftOut(kind) = note {
+                settings.metrics.dropped_tool(&settings.name, kind);
+            }
+            self.told
+                .log(&format!("resp_{}", self.id), &settings.name, note);
         }
     }
 

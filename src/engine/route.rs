@@ -1,6 +1,7 @@
 //! Which upstreams, and which of their models, stand behind the name that a client uses, and what is
 //! asked of them whatever the client says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::catalog::ModelMetadata;
@@ -86,30 +87,10 @@ impl Names {
             Self::Exact(exact) => (exact == name).then_some(usize::MAX),
             Self::Glob(glob) => {
                 let literal = glob.chars().filter(|c| *c != '*').count();
-                glob_fits(glob, name).then_some(literal)
+                crate::glob::fits(glob, name).then_some(literal)
             }
         }
     }
-}
-
-/// Whether a text is like a pattern in which `*` stands for anything.
-fn glob_fits(glob: &str, text: &str) -> bool {
-    let Some((first, rest)) = glob.split_once('*') else {
-        return glob == text;
-    };
-    let Some(mut text) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut pieces = rest.split('*');
-    let last = pieces.next_back().unwrap_or_default();
-    for piece in pieces {
-        // The first place is as good as any later one.
-        match text.split_once(piece) {
-            Some((_, after)) => text = after,
-            None => return false,
-        }
-    }
-    text.ends_with(last)
 }
 
 /// All routes, and the profiles that requests can pick.
@@ -150,6 +131,27 @@ impl Routes {
         self.routes.iter()
     }
 
+    /// The models that the configuration names, by clients' names and by the upstreams' own.
+    pub(super) fn model_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let own = |targets: &[Target]| {
+            let own = targets.iter().filter_map(|target| target.model.clone());
+            own.collect::<Vec<_>>()
+        };
+        for route in &self.routes {
+            if let Names::Exact(name) = &route.names {
+                names.push(name.clone());
+            }
+            names.extend(route.model.clone());
+            names.extend(own(&route.targets));
+        }
+        for preset in self.presets.values() {
+            names.extend(preset.model.clone());
+            names.extend(own(&preset.targets));
+        }
+        names
+    }
+
     /// What a request gets that names `model`, and the profile `picked` in a header.
     ///
     /// A profile can also stand behind an `@` in the model's name. As names may hold an `@` of their
@@ -161,7 +163,7 @@ impl Routes {
     pub fn choose<'r>(
         &'r self,
         model: &'r str,
-        picked: Option<&str>,
+        picked: Option<&'r str>,
     ) -> Result<Choice<'r>, Refusal> {
         let preset = picked.map(|name| self.preset(name)).transpose()?;
         let whole = self.find_with_fit(model);
@@ -173,6 +175,7 @@ impl Routes {
                     route,
                     preset: Some(preset),
                     name,
+                    profile: Some(suffix),
                 });
             }
             let is_own = |name| self.find_with_fit(name).map(|(fit, _)| fit) == Some(usize::MAX);
@@ -186,6 +189,7 @@ impl Routes {
             route,
             preset,
             name: model,
+            profile: picked,
         })
     }
 
@@ -212,6 +216,8 @@ pub struct Choice<'r> {
     preset: Option<&'r Preset>,
     /// The name that the client used, without a profile.
     name: &'r str,
+    /// The profile's name.
+    profile: Option<&'r str>,
 }
 
 impl<'r> Choice<'r> {
@@ -243,6 +249,16 @@ impl<'r> Choice<'r> {
             preset.or(target)
         };
         nearest.or(self.route.model.as_deref()).unwrap_or(self.name)
+    }
+
+    /// What was asked for: the model's name, and behind an `@` that of a profile, however it was
+    /// picked.
+    #[must_use]
+    pub fn full_name(&self) -> Cow<'r, str> {
+        match self.profile {
+            Some(profile) => format!("{}{PROFILE_MARK}{profile}", self.name).into(),
+            None => self.name.into(),
+        }
     }
 
     /// The limit for requests that set none.
@@ -337,26 +353,6 @@ mod tests {
     }
 
     #[test]
-    fn stars_stand_for_anything_anywhere() {
-        for (glob, text, fits) in [
-            ("*", "", true),
-            ("*", "x/y", true),
-            ("gpt-*", "gpt-", true),
-            ("gpt-*", "o-gpt-1", false),
-            ("*-mini", "gpt-5-mini", true),
-            ("*-mini", "gpt-5-mini-2", false),
-            ("a*b*c", "a--b--b-c", true),
-            ("a*b*c", "acb", false),
-            ("a*a", "a", false),
-            ("a**b", "ab", true),
-            ("*x*", "abxc", true),
-            ("plain", "plain", true),
-        ] {
-            assert_eq!(glob_fits(glob, text), fits, "{glob} {text}");
-        }
-    }
-
-    #[test]
     fn the_entry_that_says_the_most_wins() {
         let all = vec![
             glob("*"),
@@ -403,6 +399,19 @@ mod tests {
         let without = Routes::new(vec![exact("m")], BTreeMap::new());
         let unknown = Err("model_not_found".to_owned());
         assert_eq!(chosen(&without, "m@fast", None), unknown);
+    }
+
+    #[test]
+    fn what_is_asked_for_has_one_name_however_it_is_asked_for() {
+        let routes = Routes::new(vec![glob("*")], presets(&["fast"]));
+        for (model, picked, name) in [
+            ("m", None, "m"),
+            ("m@fast", None, "m@fast"),
+            ("m", Some("fast"), "m@fast"),
+            ("m@main", None, "m@main"),
+        ] {
+            assert_eq!(routes.choose(model, picked).unwrap().full_name(), name);
+        }
     }
 
     #[test]

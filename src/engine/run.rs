@@ -1,7 +1,7 @@
 //! One upstream's answer, read to its end: the pipeline with a clock and a connection around it.
 
 mod late;
-mod log;
+mod limit;
 
 use std::fmt;
 use std::future::Future;
@@ -14,14 +14,18 @@ use http_body::Body as _;
 use tokio::time::Sleep;
 use tracing::{Instrument, Span};
 
+use super::account::Account;
 use super::attempt::{Arrival, Arrived, Journey};
 use super::structured::{Judgement, Structured};
 use super::tell::Telling;
+use super::{check, over};
+use crate::admission::{End, Permit};
+use crate::closing::Watch;
 use crate::responses::response::{Echo, Head};
 use crate::responses::{ErrorObject, Usage};
 use crate::time::{Instant, unix_now};
 use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink};
-use crate::upstream::{self, Answer, Refusal, Trial, Upstream};
+use crate::upstream::{self, Answer, Kind, Refusal, Trial, Upstream};
 
 pub(super) use late::late;
 
@@ -52,12 +56,16 @@ pub(super) struct RunSettings {
     pub(super) stream: bool,
     /// Whether the client wants to know how probable each token was.
     pub(super) logprobs: bool,
-    /// The model as the client named it, for the log.
+    /// The model as the client named it.
     pub(super) model: String,
     /// How long the client may hear nothing.
     pub(super) keepalive_interval: Option<Duration>,
     /// How long the request for the upstream is, as its tokens are estimated by it.
     pub(super) asked: usize,
+    /// Tells when the process ends, and all that runs with it.
+    pub(super) watch: Watch,
+    /// Leave for the request, where requests are counted.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 /// An answer that is being read.
@@ -81,10 +89,10 @@ pub(super) struct Run {
     /// The answer is whole, and this is when anything that counts last came: the word that it is
     /// whole, text or calls nevertheless, token counts.
     finished: Option<Instant>,
-    began: Instant,
-    first: Option<Duration>,
-    /// The request's, for the log: others than the request's own task may read a stream.
-    span: Span,
+    /// When it must be over.
+    must_end: Option<End>,
+    /// Told of it, as long as it goes on.
+    account: Option<Box<Account>>,
 }
 
 /// What a step of a run came to.
@@ -96,12 +104,18 @@ pub(super) enum Step {
 }
 
 impl Run {
-    pub(super) fn new(pipeline: Pipeline, source: Source, settings: RunSettings) -> Self {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        source: Source,
+        settings: RunSettings,
+        account: Option<Box<Account>>,
+    ) -> Self {
         let now = Instant::now();
         let idle = settings.upstream.settings().idle_timeout;
-        let first = settings
-            .keepalive_interval
-            .map_or(idle, |interval| interval.min(idle));
+        let interval = settings.keepalive_interval.unwrap_or(idle);
+        let first = now + interval.min(idle);
+        let must_end = settings.permit.as_ref().and_then(|permit| permit.end());
+        let first = must_end.map_or(first, |end| end.at.min(first));
         Self {
             pipeline: Some(pipeline),
             check: None,
@@ -111,11 +125,10 @@ impl Run {
             trial: None,
             heard: now,
             told: now,
-            alarm: Box::pin(tokio::time::sleep_until(now + first)),
+            alarm: Box::pin(tokio::time::sleep_until(first)),
             finished: None,
-            began: now,
-            first: None,
-            span: Span::current(),
+            must_end,
+            account,
         }
     }
 
@@ -125,9 +138,15 @@ impl Run {
         journey: Box<Journey>,
         arrival: Arrival,
         settings: RunSettings,
+        account: Option<Box<Account>>,
     ) -> Self {
         let nothing = std::future::pending::<(Box<Journey>, Result<Arrived, Refusal>)>();
-        let mut run = Self::new(pipeline, Source::Asking(Box::pin(nothing)), settings);
+        let mut run = Self::new(
+            pipeline,
+            Source::Asking(Box::pin(nothing)),
+            settings,
+            account,
+        );
         run.adopt(journey, arrival);
         run
     }
@@ -143,6 +162,7 @@ impl Run {
             chat,
             asked,
             validator,
+            call,
         } = arrival;
         let is_repair = self
             .check
@@ -166,6 +186,10 @@ impl Run {
             let limits = upstream.settings().limits;
             pipeline.begin_again(tools, &dialect.profile, self.settings.logprobs, limits);
         }
+        if let Some(account) = &mut self.account {
+            account.is_answered_by(&upstream, call);
+            account.unheard();
+        }
         self.settings.upstream = upstream;
         self.settings.asked = asked;
         self.source = Source::Answer(answer);
@@ -173,7 +197,6 @@ impl Run {
         self.trial = Some(trial);
         self.heard = Instant::now();
         self.finished = None;
-        self.first = None;
         let silent = self.heard + self.upstream().idle_timeout;
         if silent < self.alarm.deadline() {
             self.alarm.as_mut().reset(silent);
@@ -194,11 +217,12 @@ impl Run {
             return false;
         };
         tracing::warn!(
-            parent: &self.span,
+            parent: self.span(),
             upstream = %self.upstream().name,
             error = %refusal.error.message,
             "the answer broke off before anything of it was told: asking again"
         );
+        self.blame(&refusal);
         if let Some(trial) = self.trial.take() {
             trial.failed(&refusal);
         }
@@ -206,7 +230,7 @@ impl Run {
             let arrived = journey.go_on(refusal).await;
             (journey, arrived)
         };
-        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span())));
         self.finished = None;
         true
     }
@@ -223,7 +247,7 @@ impl Run {
             let arrived = journey.repair(chat).await;
             (journey, arrived)
         };
-        self.source = Source::Asking(Box::pin(asking.instrument(self.span.clone())));
+        self.source = Source::Asking(Box::pin(asking.instrument(self.span())));
         self.heard = Instant::now();
         self.finished = None;
     }
@@ -245,6 +269,9 @@ impl Run {
     ///
     /// After [`Step::Over`] it must not be called again.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Poll<Step> {
+        if self.settings.watch.is_over(cx) {
+            return Poll::Ready(self.cut_off(sink));
+        }
         if self.is_overdue() {
             return Poll::Ready(self.ring(sink));
         }
@@ -301,7 +328,6 @@ impl Run {
     fn take(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Step {
         let now = Instant::now();
         self.heard = now;
-        self.first.get_or_insert(now - self.began);
         let counted = self.has_usage();
         let (progress, told) = match (&mut self.check, &mut self.pipeline) {
             (_, None) => return Step::Read,
@@ -316,6 +342,9 @@ impl Run {
         // Comments, and what is gathered or hidden, are nothing to the client.
         if told {
             self.told = now;
+            if let Some(account) = &mut self.account {
+                account.heard(now);
+            }
         }
         let is_blank = self.pipeline.as_ref().is_none_or(Pipeline::is_blank);
         if self.journey.is_some() && !is_blank {
@@ -350,6 +379,7 @@ impl Run {
         let interval = self.settings.keepalive_interval;
         interval.is_some_and(|interval| self.heard >= self.told + interval)
             || self.whole_at().is_some_and(|until| self.heard >= until)
+            || self.must_end.is_some_and(|end| self.heard >= end.at)
     }
 
     /// Whether the upstream has told token counts.
@@ -385,6 +415,9 @@ impl Run {
         if self.whole_at().is_some_and(|until| now >= until) {
             return self.end(None, sink);
         }
+        if let Some(end) = self.must_end.filter(|end| now >= end.at) {
+            return self.end(Some(check::too_slow(&end)), sink);
+        }
         if self.silent_at().is_some_and(|until| now >= until) {
             let message = format!(
                 "the upstream `{}` was silent for {} s in the middle of its answer",
@@ -394,6 +427,7 @@ impl Run {
             // Who is silent once is likely to be silent again, and this took long enough.
             let silent = Refusal {
                 passing: false,
+                kind: Kind::Silent,
                 ..Refusal::of_break(ErrorObject::server(message))
             };
             return self.end(Some(silent), sink);
@@ -411,11 +445,24 @@ impl Run {
             self.silent_at(),
             interval.map(|interval| self.told + interval),
             self.whole_at(),
+            self.must_end.map(|end| end.at),
         ];
         let next = next.into_iter().flatten().min();
         let next = next.unwrap_or_else(|| now + self.upstream().idle_timeout);
         self.alarm.as_mut().reset(next);
         Step::Read
+    }
+
+    /// The process ends, and does not wait for the answer. What was all there but for the upstream's
+    /// last word is whole nevertheless.
+    fn cut_off(&mut self, sink: &mut dyn Sink) -> Step {
+        // Nobody else is asked.
+        self.journey = None;
+        let cut_off = match self.finished {
+            Some(_) => None,
+            None => Some(over::cut_off(self.settings.watch.closing())),
+        };
+        self.end(cut_off, sink)
     }
 
     /// What is wrong with the answer at its end, so that another one may be asked for.
@@ -461,20 +508,26 @@ impl Run {
         if !bytes.is_empty() {
             pipeline.push(&bytes, &mut sink);
         }
+        let so_far = self.spent_so_far(&pipeline);
+        let upstream = &self.settings.upstream;
         let (mut outcome, estimated) =
             pipeline.finish(cause, unix_now(), self.settings.asked, &mut sink);
         if let Ending::Failed(error) = &mut outcome.ending {
             *error = upstream.without_secrets(error.clone());
         }
-        self.log_healed(&outcome);
+        self.tell_spent(outcome.usage.or(so_far));
         match (self.trial.take(), outcome.failure()) {
             (Some(trial), Some(error)) => {
-                trial.failed(&broke.unwrap_or_else(|| failure(error)));
+                let refusal = broke.unwrap_or_else(|| failure(error));
+                self.blame(&refusal);
+                trial.failed(&refusal);
             }
             (Some(trial), None) => trial.succeeded(),
             (None, _) => {}
         }
-        self.log(&outcome, estimated);
+        if let Some(account) = self.account.take() {
+            account.ended(&outcome, estimated);
+        }
         // What failed is closed at once: the upstream may still be at work.
         if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
             && outcome.failure().is_none()
@@ -486,6 +539,18 @@ impl Run {
 
     fn upstream(&self) -> &upstream::Settings {
         self.settings.upstream.settings()
+    }
+
+    fn span(&self) -> Span {
+        let account = self.account.as_ref();
+        account.map_or_else(Span::none, |account| account.span().clone())
+    }
+
+    /// Counts a failure of the upstream.
+    fn blame(&mut self, refusal: &Refusal) {
+        if let Some(account) = &mut self.account {
+            account.upstream_failed(refusal);
+        }
     }
 }
 

@@ -31,6 +31,22 @@ pub enum OutputItem {
     Compaction(CompactionItem),
 }
 
+impl OutputItem {
+    /// Whether it is a call, which the client answers.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        match self {
+            Self::Reasoning(_) | Self::Message(_) | Self::Compaction(_) => false,
+            Self::FunctionCall(_)
+            | Self::CustomToolCall(_)
+            | Self::LocalShellCall(_)
+            | Self::ShellCall(_)
+            | Self::ApplyPatchCall(_)
+            | Self::ToolSearchCall(_) => true,
+        }
+    }
+}
+
 /// `compaction`. It has no `status` on the wire.
 #[derive(Debug, Clone, Serialize)]
 pub struct CompactionItem {

@@ -2,26 +2,46 @@
 
 use std::time::Duration;
 
-use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::CONTENT_ENCODING;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::Version;
+use axum::http::header::{CONTENT_ENCODING, EXPECT};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
 
+use crate::admission::{Admission, Room};
 use crate::responses::ErrorObject;
 use crate::upstream::Refusal;
 
-/// Room that is made for a body before it comes.
-const MOST_PROMISED: usize = 1024 * 1024;
-/// How much more of a body that is too long is read, and for how long.
-const DRAIN_BYTES: usize = 64 * 1024 * 1024;
-const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// How much of a body that nobody wants is read, and for how long.
+pub(super) struct Patience {
+    bytes: usize,
+    wait: Duration,
+}
 
-/// Reads the whole body; compressed ones were unpacked before.
+/// With those who may ask.
+pub(super) const OF_CLIENTS: Patience = Patience {
+    bytes: 64 * 1024 * 1024,
+    wait: Duration::from_secs(5),
+};
+
+/// With those who may not.
+pub(super) const OF_STRANGERS: Patience = Patience {
+    bytes: 1024 * 1024,
+    wait: Duration::from_secs(1),
+};
+
+/// The most that is made room for in advance: what a request says of its length is not believed
+/// beyond that.
+const MOST_AHEAD: usize = 1024 * 1024;
+
+/// Reads the whole body; compressed ones were unpacked before. The bytes keep their room until the
+/// last of them is gone.
 pub(super) async fn read(
     request: Request,
     limit: usize,
     timeout: Duration,
+    admission: &Admission,
 ) -> Result<Bytes, Refusal> {
     if let Some(coding) = request.headers().get(CONTENT_ENCODING)
         && coding != "identity"
@@ -35,9 +55,11 @@ pub(super) async fn read(
             error.with_code("unsupported_content_encoding"),
         ));
     }
-    let whole = collect(request.into_body(), limit);
+    let mut room = admission.room();
+    let whole = collect(request.into_body(), limit, &mut room);
     match tokio::time::timeout(timeout, whole).await {
-        Ok(body) => body,
+        Ok(bytes) => Ok(kept(bytes?, room)),
+        Err(_) if room.waits() => Err(admission.no_room()),
         Err(_) => {
             let seconds = timeout.as_secs_f64();
             let error = ErrorObject::invalid(format!(
@@ -48,45 +70,76 @@ pub(super) async fn read(
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    match gather(Limited::new(&mut body, limit)).await {
-        Ok(whole) => Ok(whole),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            drain(body).await;
-            let error =
-                ErrorObject::invalid(format!("The request's body is longer than {limit} bytes."));
-            Err(Refusal::new(413, error.with_code("request_too_large")))
-        }
-        Err(error) => {
-            let error =
-                ErrorObject::invalid(format!("The request's body cannot be read: {error}."));
-            Err(Refusal::bad_request(error))
+/// Bytes that keep their room until the last of them is gone.
+pub(super) fn kept(bytes: Vec<u8>, room: Room) -> Bytes {
+    struct Kept {
+        bytes: Vec<u8>,
+        _room: Room,
+    }
+
+    impl AsRef<[u8]> for Kept {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
         }
     }
+
+    Bytes::from_owner(Kept { bytes, _room: room })
 }
 
-/// Puts the pieces of a body together, each as it comes: it is in the cache then.
-async fn gather(body: Limited<&mut Body>) -> Result<Bytes, BoxError> {
-    let mut body = std::pin::pin!(body);
-    let promised = body.size_hint().lower().try_into().unwrap_or(usize::MAX);
-    // Who promises more has to send it before there is room for it.
-    let mut whole = Vec::with_capacity(promised.min(MOST_PROMISED));
-    while let Some(frame) = body.frame().await {
-        if let Some(piece) = frame?.data_ref() {
-            whole.extend_from_slice(piece);
-        }
+async fn collect(mut body: Body, limit: usize, room: &mut Room) -> Result<Vec<u8>, Refusal> {
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if told > limit {
+        return Err(too_long(body, limit).await);
     }
-    Ok(whole.into())
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let error =
+                ErrorObject::invalid(format!("The request's body cannot be read: {error}."));
+            Refusal::bad_request(error)
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = whole.len() + data.len();
+        if length > limit {
+            // It is not kept while the rest is waited for.
+            drop(whole);
+            return Err(too_long(body, limit).await);
+        }
+        room.grow(length).await;
+        if whole.is_empty() {
+            whole.reserve_exact(told.clamp(length, MOST_AHEAD.max(length)));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
+}
+
+async fn too_long(body: Body, limit: usize) -> Refusal {
+    drain(body, &OF_CLIENTS).await;
+    let error = ErrorObject::invalid(format!("The request's body is longer than {limit} bytes."));
+    Refusal::new(413, error.with_code("request_too_large"))
+}
+
+/// Reads a body that nobody wants, where its client would not hear the answer otherwise.
+pub(super) async fn discard(request: Request, patience: &Patience) {
+    // Over HTTP/2 an answer may come before its request is whole; and who asks whether to send is
+    // told not to.
+    let is_heard = request.version() >= Version::HTTP_2 || request.headers().contains_key(EXPECT);
+    if !is_heard {
+        drain(request.into_body(), patience).await;
+    }
 }
 
 /// Reads on for nothing: a connection that is closed while the client still sends is reset, and
 /// the refusal is lost with it.
-async fn drain(body: Body) {
-    let rest = Limited::new(body, DRAIN_BYTES);
+async fn drain(body: Body, patience: &Patience) {
+    let rest = Limited::new(body, patience.bytes);
     let read = async {
         let mut rest = std::pin::pin!(rest);
         while let Some(Ok(_)) = rest.frame().await {}
     };
     // Whoever sends for longer must do without.
-    let _ = tokio::time::timeout(DRAIN_WAIT, read).await;
+    let _ = tokio::time::timeout(patience.wait, read).await;
 }

@@ -1,12 +1,16 @@
 //! Who asks: told by the key that a request carries.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::admission::Key;
 use crate::engine::Caller;
 use crate::responses::ErrorObject;
-use crate::upstream::Refusal;
+use crate::telemetry::trace::TraceContext;
+use crate::upstream::{Refusal, UPSTREAM_KEY};
 
 /// The headers that may hold a key, the first that is there counts.
 const HEADERS: [HeaderName; 3] = [
@@ -19,15 +23,11 @@ const BEARER: &[u8] = b"bearer";
 /// How many bytes of a key's hash tell its tenant.
 const TENANT_BYTES: usize = 16;
 
-/// Who asks, and the profile that is picked. All other headers are for this server, and go nowhere.
-/// What is stored belongs to the key it came with; those who send none share what is nobody's.
-///
-/// # Errors
-/// 400 for a profile that is no name.
-pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let key = HEADERS.iter().find_map(|name| headers.get(name));
-    let key = key.map(|value| value.as_bytes().trim_ascii());
-    let key = key.map(|value| match value.split_at_checked(BEARER.len()) {
+/// The key that a request shows.
+pub(super) fn secret(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = HEADERS.iter().find_map(|name| headers.get(name))?;
+    let value = value.as_bytes().trim_ascii();
+    let secret = match value.split_at_checked(BEARER.len()) {
         Some((scheme, rest))
             if scheme.eq_ignore_ascii_case(BEARER)
                 && rest.first().is_none_or(u8::is_ascii_whitespace) =>
@@ -35,20 +35,39 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Caller, Refusal> {
             rest.trim_ascii()
         }
         _ => value,
-    });
-    let tenant = key.filter(|key| !key.is_empty()).map(tenant);
+    };
+    Some(secret).filter(|secret| !secret.is_empty())
+}
+
+/// Who asks, and the profile that is picked. All other headers are for this server, and go nowhere.
+///
+/// With a key that was asked for, `key`, what is stored is its tenant's, and the key goes nowhere
+/// either. Without, what is stored belongs to the key it came with; those who send none share what is
+/// nobody's.
+///
+/// # Errors
+/// 400 for a profile that is no name.
+pub(super) fn of(headers: &HeaderMap, key: Option<Arc<Key>>) -> Result<Caller, Refusal> {
+    let tenant = match &key {
+        Some(key) => key.owner(),
+        None => secret(headers).map(tenant).unwrap_or_default(),
+    };
     let mut keys = HeaderMap::new();
-    for name in &HEADERS {
-        if let Some(value) = headers.get(name) {
+    let own = HEADERS.into_iter().filter(|_| key.is_none());
+    for name in own.chain([UPSTREAM_KEY]) {
+        if let Some(value) = headers.get(&name) {
             let mut value = value.clone();
             value.set_sensitive(true);
             keys.insert(name, value);
         }
     }
     Ok(Caller {
-        tenant: tenant.unwrap_or_default(),
+        tenant,
         profile: profile(headers)?,
         keys,
+        key,
+        permit: None,
+        trace: TraceContext::of(headers),
         lane: None,
     })
 }
@@ -84,7 +103,7 @@ mod tests {
     fn tenant_of(name: &'static str, value: &'static str) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        of(&headers).unwrap().tenant
+        of(&headers, None).unwrap().tenant
     }
 
     #[test]
@@ -96,6 +115,6 @@ mod tests {
         assert_ne!(one, tenant_of("api-key", "sk-2"));
         assert!(!one.contains("sk-1"));
         assert_eq!(tenant_of("authorization", "Bearer "), "");
-        assert_eq!(of(&HeaderMap::new()).unwrap().tenant, "");
+        assert_eq!(of(&HeaderMap::new(), None).unwrap().tenant, "");
     }
 }

@@ -3,22 +3,27 @@
 //! The table of contents is [`router`]; each route has a file of its own in `routes/`.
 
 mod accept;
+mod admit;
 mod body;
 mod caller;
+mod cors;
 mod error;
+mod origin;
+mod peer;
 mod query;
 mod routes;
 mod segments;
 mod socket;
+mod tls;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,12 +32,21 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument;
 
-pub use accept::{AcceptSettings, serve};
+pub use accept::{
+    AcceptSettings, Acceptor, Address, Connections, Http2Settings, ListenSettings, Listeners,
+};
+pub use cors::Cors;
+pub use tls::{Pem, Tls, TlsError, tls_settings};
 
+use crate::admission::Admission;
+use crate::closing::Closing;
 use crate::engine::Engine;
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
+use crate::telemetry::trace::{self, TraceContext};
 use crate::upstream::Refusal;
+use accept::{Place, Tenancy, UnderWay};
 use error::Failure;
 use socket::Sockets;
 
@@ -40,15 +54,23 @@ use socket::Sockets;
 #[derive(Clone)]
 pub struct AppState {
     live: Arc<ArcSwap<Live>>,
+    /// How far the end of the program has come.
+    pub closing: Closing,
     /// Set once the program is to end: no new work is taken.
     pub draining: CancellationToken,
     sockets: Sockets,
+    metrics: Arc<Metrics>,
+    connections: Arc<OnceLock<Connections>>,
 }
 
 /// What requests are served by. A request takes it once, and ends with what it began with.
 pub struct Live {
     /// Answers requests.
     pub engine: Arc<Engine>,
+    /// Lets them in.
+    pub admission: Arc<Admission>,
+    /// The web pages that may ask; `None` for none but this machine's.
+    pub cors: Option<Cors>,
     /// The most bytes of a request's body, decompressed.
     pub max_body_bytes: usize,
     /// How long a request's body may take.
@@ -58,12 +80,26 @@ pub struct Live {
 impl AppState {
     /// Begins with these; there are `max_sockets` at a time.
     #[must_use]
-    pub fn new(live: Live, max_sockets: usize) -> Self {
+    pub fn new(live: Live, max_sockets: usize, closing: Closing, metrics: Arc<Metrics>) -> Self {
         Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
-            draining: CancellationToken::new(),
+            draining: closing.draining().clone(),
+            closing,
             sockets: Sockets::new(max_sockets),
+            metrics,
+            connections: Arc::default(),
         }
+    }
+
+    /// Connections are taken, and can be counted.
+    pub fn takes(&self, connections: Connections) {
+        // Only the first ones are clients' connections.
+        let _ = self.connections.set(connections);
+    }
+
+    /// How many connections there are.
+    fn connections(&self) -> usize {
+        self.connections.get().map_or(0, Connections::count)
     }
 
     /// Waits until no `WebSocket` is open any more.
@@ -84,9 +120,19 @@ impl AppState {
     }
 }
 
-/// All routes. The API's are there with and without `/v1`, as clients differ in what they take for
-/// the base URL.
-pub fn router(state: AppState) -> Router {
+/// What operators ask, and nobody else: for an address of its own.
+pub fn operators(state: AppState) -> Router {
+    Router::new()
+        .route("/metrics", get(routes::metrics::scrape))
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .fallback(no_such_path)
+        .with_state(state)
+}
+
+/// All routes, with `/metrics` among them if it has no other place. The API's are there with and without
+/// `/v1`, as clients differ in what they take for the base URL.
+pub fn router(state: AppState, with_metrics: bool) -> Router {
     let api = Router::new()
         .route(
             "/responses",
@@ -123,37 +169,88 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/models", get(routes::models::list))
         .route("/models/{*model}", get(routes::models::show));
-    Router::new()
+    let metrics = match with_metrics {
+        true => Router::new().route("/metrics", get(routes::metrics::scrape)),
+        false => Router::new(),
+    };
+    let guarded = Router::new()
+        .merge(metrics)
         .merge(api.clone())
         .nest("/v1", api)
-        .route("/healthz", get(routes::health::live))
-        .route("/readyz", get(routes::health::ready))
-        .route("/", get(routes::health::root))
         // What Codex asks an Ollama before it trusts it (`--oss`).
         .route("/api/version", get(routes::ollama::version))
         .route("/api/tags", get(routes::ollama::tags))
         .route("/api/pull", post(routes::ollama::pull))
+        .method_not_allowed_fallback(no_such_method)
+        // Outermost last: what is sent without a right key is not even unpacked.
+        .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .route_layer(middleware::from_fn_with_state(state.clone(), admit::known));
+    Router::new()
+        .merge(guarded)
+        .route("/healthz", get(routes::health::live))
+        .route("/readyz", get(routes::health::ready))
+        .route("/", get(routes::health::root))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        // Outermost last: a panic becomes a 500, every answer gets a request id.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        // Outermost last: a panic becomes a 500, pages may see also that, every answer gets a
+        // request id.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_id))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
+        .layer(middleware::from_fn_with_state(state.clone(), tell))
         .with_state(state)
 }
 
-/// Gives each answer an id, which each line in the log about it has too.
-async fn request_id(request: Request, next: Next) -> Response {
+/// Gives each answer an id, which each line in the log about it has too, and counts it. A client, or
+/// a proxy before us, may bring an id of its own.
+async fn tell(
+    State(state): State<AppState>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
     const NAME: HeaderName = HeaderName::from_static("x-request-id");
-    let id = format!("req_{}", new_id());
+    let id = match request.headers().get(NAME).map(HeaderValue::to_str) {
+        Some(Ok(id)) if is_id(id) => id.to_owned(),
+        _ => format!("req_{}", new_id()),
+    };
+    let method = word_of(request.method());
+    // Paths that lead nowhere are as many as clients make up.
+    let route = path.as_ref().map_or("unknown", MatchedPath::as_str);
+    let brought = TraceContext::of(request.headers());
+    let trace = trace::of_request(method, route, request.uri().path(), &brought);
     // A span of the highest level, or else a log of warnings only would be without ids.
-    let span = tracing::error_span!("request", id = %id);
+    let trace_id = trace::trace_id(&trace);
+    let key = tracing::field::Empty;
+    let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id, key);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);
     }
+    let status = response.status().as_u16();
+    trace::answered(&trace, status);
+    let route = route.strip_prefix("/v1").unwrap_or(route);
+    state.metrics.request(route, method, status);
     response
+}
+
+/// Whether a client's id is one: short, and nothing that a log could be deceived by.
+fn is_id(text: &str) -> bool {
+    const LONGEST: usize = 128;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// The method as a label.
+fn word_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 async fn no_such_path(request: Request) -> Failure {

@@ -9,16 +9,19 @@ mod lane;
 mod message;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::AppState;
-use crate::engine::{Caller, Lane, Session};
+use super::{AppState, Tenancy, body};
+use crate::engine::{Caller, Lane, Session, shutting_down};
 use crate::responses::ErrorObject;
 use crate::time::Instant;
 use crate::upstream::Refusal;
@@ -70,6 +73,8 @@ pub(super) struct Connection {
     /// What is under way; dropped with the connection, and the upstreams' connections with it.
     workers: TaskTracker,
     gone: CancellationToken,
+    /// Its place among all connections, which it may have to give up while it asks nothing.
+    tenancy: Option<Tenancy>,
 }
 
 /// Why a connection ends.
@@ -78,6 +83,8 @@ enum End {
     Gone,
     /// The process is to end.
     Draining,
+    /// Its place is needed.
+    Evicted,
     /// It has lived for long enough.
     Old,
     /// The client does not keep to the protocol, or to the limits.
@@ -91,7 +98,12 @@ async fn say(socket: &mut WebSocket, message: Message) -> bool {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
+pub(super) async fn serve(
+    socket: WebSocket,
+    state: AppState,
+    caller: Caller,
+    tenancy: Option<Tenancy>,
+) {
     let (outbox, events) = mpsc::channel(OUTBOX);
     let connection = Connection {
         state,
@@ -102,6 +114,7 @@ pub(super) async fn serve(socket: WebSocket, state: AppState, caller: Caller) {
         outbox,
         workers: TaskTracker::new(),
         gone: CancellationToken::new(),
+        tenancy,
     };
     connection.run(socket, events).await;
 }
@@ -117,7 +130,12 @@ impl Connection {
             if drained && events.is_empty() {
                 break End::Draining;
             }
+            let evicted = poll_fn(|cx| match &mut self.tenancy {
+                Some(tenancy) => tenancy.poll_end(cx),
+                None => Poll::Pending,
+            });
             tokio::select! {
+                () = evicted => break End::Evicted,
                 event = events.recv() => {
                     let Some(event) = event else { break End::Gone };
                     if !say(&mut socket, Message::text(event)).await {
@@ -126,25 +144,21 @@ impl Connection {
                 }
                 message = socket.recv() => {
                     heard = Instant::now();
-                    match message {
-                        Some(Ok(Message::Text(text))) => {
-                            if let Some(answer) = self.take(&text)
-                                && !say(&mut socket, Message::text(answer)).await
-                            {
-                                break End::Gone;
-                            }
-                        }
+                    let answer = match message {
+                        Some(Ok(Message::Text(text))) => self.take(&text),
                         Some(Ok(Message::Binary(_))) => {
                             let error = ErrorObject::invalid("Messages must be text.");
-                            let answer = message::refusal(&Refusal::bad_request(error), None);
-                            if !say(&mut socket, Message::text(answer)).await {
-                                break End::Gone;
-                            }
+                            Some(message::refusal(&Refusal::bad_request(error), None))
                         }
                         // Pings are answered below us.
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
                         Some(Err(error)) => break End::Broken(error.to_string()),
                         Some(Ok(Message::Close(_))) | None => break End::Gone,
+                    };
+                    if let Some(answer) = answer
+                        && !say(&mut socket, Message::text(answer)).await
+                    {
+                        break End::Gone;
                     }
                 }
                 _ = ping.tick() => {
@@ -180,6 +194,7 @@ impl Connection {
                 (close_code::PROTOCOL, "that is not understood")
             }
             End::Draining => (close_code::AWAY, "the server is about to end"),
+            End::Evicted => (close_code::AGAIN, "the place is needed; connect again"),
             End::Old => {
                 let minutes = MAX_AGE.as_secs() / 60;
                 let error = ErrorObject::invalid(format!(
@@ -211,9 +226,13 @@ impl Connection {
     /// Takes a message; what is to be said at once, if anything.
     fn take(&mut self, text: &str) -> Option<String> {
         match message::read(text) {
-            Ok(Incoming::Create(asked)) => {
+            Ok(Incoming::Create(mut asked)) => {
                 let lane = asked.lane.clone();
-                let refused = self.hand_over(asked).err()?;
+                let taken = self.keep(text).and_then(|body| {
+                    asked.body = body;
+                    self.hand_over(asked)
+                });
+                let refused = taken.err()?;
                 Some(message::refusal(&refused, lane.as_deref()))
             }
             Ok(Incoming::Other(answer)) => Some(answer),
@@ -221,12 +240,20 @@ impl Connection {
         }
     }
 
+    /// A message that waits in its lane has room among all requests.
+    fn keep(&self, text: &str) -> Result<Bytes, Refusal> {
+        let live = self.state.live();
+        let mut room = live.admission.room();
+        match room.try_grow(text.len()) {
+            true => Ok(body::kept(text.as_bytes().to_vec(), room)),
+            false => Err(live.admission.no_room()),
+        }
+    }
+
     /// Gives a request to its lane.
     fn hand_over(&mut self, mut asked: Asked) -> Result<(), Refusal> {
         if self.state.draining.is_cancelled() {
-            let error = ErrorObject::server("The server is about to end; connect again.")
-                .with_code("server_shutting_down");
-            return Err(Refusal::new(503, error));
+            return Err(shutting_down());
         }
         let too_many = |what: String| {
             let error = ErrorObject::invalid(what).with_code("websocket_stream_limit_reached");
@@ -238,6 +265,7 @@ impl Connection {
                 "At most {MAX_UNDER_WAY} responses can be under way on a connection."
             ))
         })?);
+        asked.under_way = self.tenancy.as_ref().map(Tenancy::begin);
         let name = asked.lane.clone().unwrap_or_default();
         if !self.lanes.contains_key(&name) {
             let named = self.lanes.keys().filter(|lane| !lane.is_empty()).count();

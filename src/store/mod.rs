@@ -71,13 +71,7 @@ impl Store {
     pub async fn open(settings: Settings) -> Result<Self, StoreError> {
         let opened = place::open(&settings).await?;
         let mark: Arc<str> = crate::ids::new_id().into();
-        let core = Core::start(
-            opened.what,
-            opened.pools,
-            settings.timeout,
-            settings.queue_length,
-            Arc::clone(&mark),
-        );
+        let core = Core::start(opened.what, opened.pools, &settings, Arc::clone(&mark));
         if let Some(options) = opened.listener {
             let ears = news::listen(options, mark, core.news.clone(), core.stop.clone());
             core.tasks.spawn(ears);

@@ -1,10 +1,13 @@
 //! What the store holds, in the API's own terms. Bodies are bytes here: nothing below reads them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
+
+use crate::telemetry::Metrics;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct Settings {
     pub max_bytes: Option<u64>,
     /// How often the store sweeps of its own accord; `None` for never.
     pub sweep_interval: Option<Duration>,
+    /// Where operations are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Settings {
@@ -40,6 +45,7 @@ impl Settings {
             max_age: None,
             max_bytes: None,
             sweep_interval: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -86,6 +92,16 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+}
+
+impl StoreError {
+    /// Whether it is the store's own failure, and not an answer.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Conflict(_) | Self::UnknownCursor(_) => false,
+            Self::Unavailable { .. } | Self::Full | Self::Timeout | Self::Migration { .. } => true,
+        }
+    }
 }
 
 /// How far a response has come.

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::conn::{Conn, Fault, Link};
-use super::types::StoreError;
+use super::types::{Settings, StoreError};
+use crate::telemetry::{Metrics, StoreWork};
 
 /// The most writes in one transaction.
 const BATCH: usize = 64;
@@ -58,6 +59,7 @@ pub(super) struct Core {
     pub(super) pools: Pools,
     pub(super) timeout: Duration,
     pub(super) mark: Arc<str>,
+    metrics: Arc<Metrics>,
     pub(super) news: broadcast::Sender<Arc<str>>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -70,17 +72,17 @@ impl Core {
     pub(super) fn start(
         what: String,
         pools: Pools,
-        timeout: Duration,
-        queue_length: usize,
+        settings: &Settings,
         mark: Arc<str>,
     ) -> Arc<Self> {
-        let queue_length = queue_length.clamp(1, Semaphore::MAX_PERMITS);
+        let queue_length = settings.queue_length.clamp(1, Semaphore::MAX_PERMITS);
         let (queue, waiting) = mpsc::channel(queue_length);
         let core = Arc::new(Self {
             what,
             pools,
-            timeout,
+            timeout: settings.timeout,
             mark,
+            metrics: Arc::clone(&settings.metrics),
             news: broadcast::channel(1024).0,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -95,13 +97,21 @@ impl Core {
 
     /// Asks; once more where the connection turns out to be lost.
     pub(super) async fn read<O: Operation>(&self, operation: &O) -> Result<O::Answer, StoreError> {
-        let deadline = Instant::now() + self.timeout;
+        let began = Instant::now();
+        let deadline = began + self.timeout;
         let first = self.read_once(operation, deadline).await;
         let answer = match first {
             Err(fault) if fault.passes() => self.read_once(operation, deadline).await,
             answer => answer,
         };
-        answer.map_err(|fault| fault.told(&self.what))
+        let answer = answer.map_err(|fault| fault.told(&self.what));
+        self.count(StoreWork::Read, began, answer.as_ref().err());
+        answer
+    }
+
+    fn count(&self, work: StoreWork, began: Instant, error: Option<&StoreError>) {
+        let failed = error.is_some_and(StoreError::is_failure);
+        self.metrics.stored(work, began.elapsed(), failed);
     }
 
     async fn read_once<O: Operation>(
@@ -119,6 +129,21 @@ impl Core {
         O: Operation + 'static,
         O::Answer: 'static,
     {
+        let began = Instant::now();
+        let answer = self.write_in_time(operation, began + self.timeout).await;
+        self.count(StoreWork::Write, began, answer.as_ref().err());
+        answer
+    }
+
+    async fn write_in_time<O>(
+        &self,
+        operation: O,
+        deadline: Instant,
+    ) -> Result<O::Answer, StoreError>
+    where
+        O: Operation + 'static,
+        O::Answer: 'static,
+    {
         let closed = || StoreError::Unavailable {
             what: self.what.clone(),
             why: "it is closed".to_owned(),
@@ -128,7 +153,6 @@ impl Core {
         }
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.map_err(|_| StoreError::Full)?;
-        let deadline = Instant::now() + self.timeout;
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Asked {
             operation,

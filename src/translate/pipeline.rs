@@ -191,6 +191,15 @@ impl Pipeline {
         self.reader.normalizer().usage().is_some()
     }
 
+    /// What was spent so far: what the upstream told, else what can be guessed. `asked` is the size of
+    /// the request in bytes.
+    #[must_use]
+    pub fn spent(&self, asked: usize) -> Usage {
+        let told = self.reader.normalizer().usage();
+        let usage = told.unwrap_or_else(|| estimate(asked, self.turn.written()));
+        usage.plus(self.spent)
+    }
+
     /// The response's id.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::{Body as Way, BodyError};
-use super::gate::Permit;
+use crate::gate::Permit;
 
 /// An answer that is being read. Its place is free again when it is dropped.
 #[derive(Debug)]

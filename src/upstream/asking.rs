@@ -10,9 +10,10 @@ use http::HeaderMap;
 
 use super::answer::Answer;
 use super::client::Upstream;
-use super::gate::{Permit, Shut};
 use super::refusal::Refusal;
 use super::retry::Retries;
+use crate::gate::{Permit, Shut};
+use crate::telemetry::trace::TraceContext;
 
 type Try = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 type Entry = Pin<Box<dyn Future<Output = Result<Permit, Shut>> + Send>>;
@@ -28,6 +29,8 @@ pub struct Question {
     pub stream: bool,
     /// The client's own key, for upstreams that get it.
     pub caller: HeaderMap,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
 }
 
 /// A question to an upstream that is not answered yet.
@@ -122,14 +125,18 @@ impl Asking {
             Ok(answer) => return Some(Ok(answer)),
             Err(refusal) => refusal,
         };
+        let settings = self.upstream.settings();
+        let kind = refusal.kind.to_string();
+        settings.metrics.upstream_error(&settings.name, &kind);
         if self.hasty && refusal.status != 429 {
             return Some(Err(refusal));
         }
         let Some(wait) = self.retries.next(&refusal) else {
             return Some(Err(refusal));
         };
+        settings.metrics.upstream_retry(&settings.name);
         tracing::warn!(
-            upstream = %self.upstream.settings().name,
+            upstream = %settings.name,
             status = refusal.status,
             wait_ms = millis(wait),
             error = %refusal.error.message,

@@ -19,18 +19,22 @@ use super::asking::{Asking, Question};
 use super::body::Body;
 use super::breaker::{BreakerSettings, Standing};
 use super::dialect::{DialectSettings, Known};
-use super::gate::{Gate, Permit, Shut};
 use super::health::{Health, ModelHealth, Trial};
 use super::refusal::{Fault, Refusal};
 use super::secrets::Secrets;
 use super::way::{Tls, Way};
+use crate::gate::{Gate, Line, Permit, Shut};
 use crate::json::Edits;
 use crate::profile::KeyHeader;
 use crate::responses::ErrorObject;
+use crate::telemetry::Metrics;
 use crate::translate::Limits;
 
 /// The header in which Azure and some gateways want the key.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// The header in which clients give their key for an upstream, where `Authorization` has the one for
+/// this server.
+pub const UPSTREAM_KEY: HeaderName = HeaderName::from_static("x-upstream-key");
 /// The most bytes of an error's body that are read.
 const ERROR_BYTES: usize = 64 * 1024;
 /// How long an error's body may take.
@@ -82,6 +86,8 @@ pub struct Settings {
     pub edits: Edits,
     /// Its dialect.
     pub dialect: DialectSettings,
+    /// Where its failures are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which API an upstream has.
@@ -154,11 +160,10 @@ impl Upstream {
         let agent = HeaderValue::from_static(concat!("antiphon/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(agent);
         let way = Way::new(&settings, tls)?;
-        let (most_waiting, wait) = settings.queue;
         Ok(Self {
             secrets: secrets_of(&settings),
             known: Known::new(&settings.dialect, &settings.edits),
-            gate: Arc::new(Gate::new(settings.max_concurrency, most_waiting, wait)),
+            gate: Arc::new(Gate::new(settings.max_concurrency)),
             health: Arc::new(Health::new(settings.name.clone(), settings.breaker)),
             settings,
             way,
@@ -210,7 +215,13 @@ impl Upstream {
     /// Requests that are being answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.gate.in_flight()
+        self.gate.inside()
+    }
+
+    /// Requests that wait in line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting()
     }
 
     /// Whether the next request would have to wait in line.
@@ -220,7 +231,8 @@ impl Upstream {
     }
 
     pub(super) fn enter(&self) -> Pin<Box<dyn Future<Output = Result<Permit, Shut>> + Send>> {
-        Box::pin(Arc::clone(&self.gate).enter())
+        let (most, wait) = self.settings.queue;
+        Box::pin(Arc::clone(&self.gate).enter(Line { most, wait }))
     }
 
     /// The error without this upstream's secrets.
@@ -246,6 +258,7 @@ impl Upstream {
             false => "application/json",
         };
         let mut headers = self.headers.clone();
+        question.trace.write(&mut headers);
         headers.extend(self.of_caller(&question.caller));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -278,6 +291,18 @@ impl Upstream {
     fn of_caller(&self, caller: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if !self.settings.passthrough {
+            return headers;
+        }
+        if let Some(key) = caller.get(UPSTREAM_KEY) {
+            let (name, value) = match self.settings.dialect.profile.key_header {
+                KeyHeader::Bearer => (AUTHORIZATION, [b"Bearer ", key.as_bytes()].concat()),
+                KeyHeader::ApiKey => (API_KEY, key.as_bytes().to_vec()),
+            };
+            // It was a header's value, and is one with a word before it.
+            if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
             return headers;
         }
         for name in [AUTHORIZATION, API_KEY] {

@@ -1,13 +1,14 @@
 //! An answer other than the one that was hoped for, ready to be told to the client.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::HeaderMap;
 
 use super::direct::Failure;
-use super::gate::Shut;
 use super::retry_after::RetryAfter;
 use crate::chat::error::UpstreamError;
+use crate::gate::Shut;
 use crate::responses::ErrorObject;
 use crate::translate::fault;
 
@@ -28,6 +29,8 @@ pub struct Refusal {
     pub passing: bool,
     /// Whose fault it is.
     pub fault: Fault,
+    /// What happened.
+    pub kind: Kind,
     /// The error for the client.
     pub error: ErrorObject,
 }
@@ -46,6 +49,45 @@ pub enum Fault {
     /// Not known: it may be this upstream's rules or the request. Another one may serve, and it
     /// counts for nothing.
     Denied,
+}
+
+/// What happened, in a word by which refusals are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The upstream answered with this status; or, where no upstream was asked, the client is.
+    Http(u16),
+    /// The upstream could not be reached.
+    Unreachable,
+    /// It did not take the connection in time.
+    ConnectTimeout,
+    /// It took the request and said nothing in time.
+    NoAnswer,
+    /// It was silent for too long in the middle of its answer.
+    Silent,
+    /// The connection or the answer broke off.
+    BrokeOff,
+    /// Its answer holds an error, or ends in one.
+    InAnswer,
+    /// Too many wait for it.
+    LineFull,
+    /// It was waited for in line for too long.
+    LineTimeout,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http(status) => return write!(f, "http_{status}"),
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::NoAnswer => "no_answer",
+            Self::Silent => "silent",
+            Self::BrokeOff => "broke_off",
+            Self::InAnswer => "in_answer",
+            Self::LineFull => "line_full",
+            Self::LineTimeout => "line_timeout",
+        })
+    }
 }
 
 impl Fault {
@@ -71,6 +113,7 @@ impl Refusal {
             retry_after: None,
             passing: false,
             fault: Fault::Request,
+            kind: Kind::Http(status),
             error,
         }
     }
@@ -89,10 +132,11 @@ impl Refusal {
                 "rate_limit_exceeded" | "slow_down" | "insufficient_quota" | "usage_not_included",
             ) => 429,
             Some("model_not_found") => 404,
-            Some("server_is_overloaded") => 503,
+            Some("server_is_overloaded" | "server_shutting_down") => 503,
             _ => 502,
         };
         let mut refusal = Self::new(status, error);
+        refusal.kind = Kind::InAnswer;
         refusal.fault = match status {
             400 => Fault::Request,
             429 if !refusal.is_spent() => Fault::Busy,
@@ -115,8 +159,19 @@ impl Refusal {
         let error = ErrorObject::new("rate_limit_error", message).with_code("rate_limit_exceeded");
         Self {
             fault: Fault::Busy,
+            kind: match shut {
+                Shut::LineIsFull => Kind::LineFull,
+                Shut::Waited(_) => Kind::LineTimeout,
+            },
             ..Self::new(429, error)
         }
+    }
+
+    /// Whether a limit of this server refuses.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        // Other servers' limits are no fault of the request.
+        self.status == 429 && self.fault == Fault::Request
     }
 
     /// When the client is told to try again: as the upstream said, or soon if it is busy and said
@@ -141,12 +196,16 @@ impl Refusal {
             );
             return Self {
                 fault: Fault::Upstream,
+                kind: Kind::Http(status),
                 ..Self::new(502, ErrorObject::server(message))
             };
         }
         let error = fault::of_status(status, UpstreamError::parse(body));
         if error.code.as_deref() == Some("context_length_exceeded") {
-            return Self::new(400, error);
+            return Self {
+                kind: Kind::Http(status),
+                ..Self::new(400, error)
+            };
         }
         let told = match status {
             // Codex hides the message of a 500 behind "high demand"; a 502 is shown.
@@ -158,6 +217,7 @@ impl Refusal {
         };
         let mut refusal = Self {
             retry_after: RetryAfter::of_headers(headers),
+            kind: Kind::Http(status),
             ..Self::new(told, error)
         };
         refusal.fault = match status {
@@ -178,28 +238,32 @@ impl Refusal {
 
     /// The upstream could not be reached, or broke off before it said anything.
     pub(super) fn of_transport(upstream: &str, url: &str, failure: &Failure) -> Self {
-        let (status, message) = match failure {
+        let (status, kind, message) = match failure {
             Failure::Timeout => {
                 let message = format!(
                     "the upstream `{upstream}` at {url} did not take the connection in time"
                 );
                 return Self {
                     fault: Fault::Upstream,
+                    kind: Kind::ConnectTimeout,
                     ..Self::new(504, ErrorObject::server(message))
                 };
             }
             Failure::Connect(reason) => (
                 503,
+                Kind::Unreachable,
                 format!("cannot reach the upstream `{upstream}` at {url}: {reason}"),
             ),
             Failure::Broken(reason) => (
                 502,
+                Kind::BrokeOff,
                 format!("the upstream `{upstream}` at {url} broke off: {reason}"),
             ),
         };
         Self {
             passing: true,
             fault: Fault::Upstream,
+            kind,
             ..Self::new(status, ErrorObject::server(message))
         }
     }
@@ -217,6 +281,7 @@ impl Refusal {
         );
         Self {
             fault: Fault::Upstream,
+            kind: Kind::NoAnswer,
             ..Self::new(504, ErrorObject::server(message))
         }
     }
@@ -226,6 +291,7 @@ impl Refusal {
     pub fn of_break(error: ErrorObject) -> Self {
         Self {
             fault: Fault::Upstream,
+            kind: Kind::BrokeOff,
             passing: true,
             ..Self::new(502, error)
         }

@@ -2,6 +2,8 @@
 //!
 //! The server looks for its tools in the request that came, as a model does: their names are the proxy's.
 
+mod keys;
+mod restarts;
 mod sockets;
 mod tools;
 mod turns;

@@ -3,7 +3,10 @@
 mod api;
 mod codex;
 mod core;
+mod docs;
 mod grammar;
+#[cfg(target_os = "linux")]
+mod load;
 mod real;
 mod sdk;
 mod store;

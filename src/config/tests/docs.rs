@@ -33,7 +33,14 @@ fn names(rows: &[&str]) -> Vec<String> {
 fn every_key_is_in_the_reference() {
     for (heading, keys) in [
         ("## `[server]`", raw::keys::<RawServer>()),
+        ("## `[server.tls]`", raw::keys::<RawTls>()),
+        ("## `[auth]`", raw::keys::<RawAuth>()),
+        ("## `[[keys]]`", raw::keys::<RawKey>()),
+        ("## `[limits]`", raw::keys::<RawLimits>()),
+        ("## `[cors]`", raw::keys::<RawCors>()),
         ("## `[log]`", raw::keys::<RawLog>()),
+        ("## `[metrics]`", raw::keys::<RawMetrics>()),
+        ("## `[tracing]`", raw::keys::<RawTracing>()),
         ("## `[reasoning]`", raw::keys::<RawReasoning>()),
         ("## `[upstreams.NAME]`", raw::keys::<RawUpstream>()),
         ("## `[models.\"NAME\"]`", raw::keys::<RawModel>()),
@@ -47,6 +54,7 @@ fn every_key_is_in_the_reference() {
     }
     for key in raw::keys::<RawConfig>() {
         let is_there = DOCS.contains(&format!("## `[{key}]`"))
+            || DOCS.contains(&format!("## `[[{key}]]`"))
             || DOCS.contains(&format!("## `[{key}.NAME]`"))
             || DOCS.contains(&format!("## `[{key}.\"NAME\"]`"))
             || DOCS.contains(&format!("| `{key}` |"));

@@ -72,7 +72,7 @@ fn a_variable_is_named() {
     let world = World::with(ONE).env("ANTIPHON__SERVER__LISTEN", "8787");
     assert_eq!(
         world.error(),
-        "ANTIPHON__SERVER__LISTEN: `server.listen`: expected a string, found integer `8787`\n\
+        "ANTIPHON__SERVER__LISTEN: `server.listen`: expected a string or an array of strings, found integer `8787`\n\
          help: put it in double quotes"
     );
     let world = World::with(ONE).env("ANTIPHON__MODELS__M__INPUT", "[1]");
@@ -168,7 +168,7 @@ fn a_public_address_is_refused_with_what_to_do() {
         world.error(),
         "proxy.toml:4:10: `server.listen`: other machines can reach 0.0.0.0:80, and anyone who does can use your upstreams\n  \
            |\n4 | listen = \"0.0.0.0:80\"\n  |          ^^^^^^^^^^^^\n\
-         help: listen on 127.0.0.1, or set `allow_public = true` in [server] (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it"
+         help: have clients show a key (`antiphon key new`, or the variable ANTIPHON_KEY), listen on 127.0.0.1, or set `allow_public = true` in [server] (ANTIPHON__SERVER__ALLOW_PUBLIC=true) if only those you trust can reach it"
     );
 }
 

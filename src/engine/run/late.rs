@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::engine::over;
 use crate::responses::ErrorObject;
 use crate::translate::fault;
 use crate::upstream::Refusal;
@@ -17,7 +18,7 @@ pub(in crate::engine) fn late(refusal: Refusal) -> ErrorObject {
         let _ = write!(error.message, " (try again in {}s)", wait.as_secs_f64());
     }
     let known = error.code.as_deref();
-    if !known.is_some_and(fault::is_known) {
+    if !known.is_some_and(|code| fault::is_known(code) || code == over::CODE) {
         let code = match refusal.status {
             429 => "rate_limit_exceeded",
             // A client that is told so does not try the same again.

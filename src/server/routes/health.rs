@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use crate::closing::Step;
 use crate::server::AppState;
 
 /// `GET /healthz`: the process is alive.
@@ -13,9 +14,9 @@ pub(in crate::server) async fn live() -> &'static str {
 /// `GET /readyz`: new work is welcome. An upstream that is down is no reason to say no: the proxy
 /// tells clients better than a load balancer would.
 pub(in crate::server) async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
-    match state.draining.is_cancelled() {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        false => (StatusCode::OK, "ok\n"),
+    match state.closing.step() {
+        Step::Serving => (StatusCode::OK, "ok\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }
 

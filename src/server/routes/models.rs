@@ -1,13 +1,12 @@
 //! `/v1/models`: one body that is OpenAI's list and Codex's catalog at once.
 
-use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
 use super::json;
 use crate::engine::{CatalogEntry, Modality};
 use crate::responses::ErrorObject;
-use crate::server::AppState;
+use crate::server::admit::Asker;
 use crate::server::error::Failure;
 use crate::server::segments::Segments;
 use crate::upstream::Refusal;
@@ -93,8 +92,8 @@ struct TruncationPolicy {
 }
 
 /// `GET /v1/models`
-pub(in crate::server) async fn list(State(state): State<AppState>) -> Response {
-    let entries = state.live().engine.catalog().await;
+pub(in crate::server) async fn list(asker: Asker) -> Response {
+    let entries = catalog(&asker).await;
     json(&Models {
         object: "list",
         data: entries.iter().map(model).collect(),
@@ -108,10 +107,10 @@ pub(in crate::server) async fn list(State(state): State<AppState>) -> Response {
 
 /// `GET /v1/models/{model}`; names may hold slashes.
 pub(in crate::server) async fn show(
-    State(state): State<AppState>,
+    asker: Asker,
     Segments(name): Segments<String>,
 ) -> Result<Response, Failure> {
-    let entries = state.live().engine.catalog().await;
+    let entries = catalog(&asker).await;
     match entries.iter().find(|entry| entry.name == name) {
         Some(entry) => Ok(json(&model(entry))),
         None => {
@@ -122,6 +121,15 @@ pub(in crate::server) async fn show(
             )))
         }
     }
+}
+
+/// The models that somebody may ask for.
+pub(super) async fn catalog(asker: &Asker) -> Vec<CatalogEntry> {
+    let mut entries = asker.live.engine.catalog().await;
+    if let Some(key) = &asker.caller.key {
+        entries.retain(|entry| key.may_use(&entry.name));
+    }
+    entries
 }
 
 fn model(entry: &CatalogEntry) -> Model<'_> {

@@ -1,14 +1,16 @@
 //! What Codex asks an Ollama before it trusts it (`codex --oss`): just enough to be trusted.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::json;
+use super::models::catalog;
 use crate::json::Text;
 use crate::responses::ErrorObject;
+use crate::server::admit::Asker;
+use crate::server::body;
 use crate::server::error::Failure;
-use crate::server::{AppState, body};
 use crate::upstream::Refusal;
 
 /// The oldest Ollama with the Responses API is 0.13.4; ours has it too.
@@ -41,8 +43,8 @@ pub(in crate::server) async fn version() -> Response {
 }
 
 /// `GET /api/tags`: the models, as Ollama lists them.
-pub(in crate::server) async fn tags(State(state): State<AppState>) -> Response {
-    let models = state.live().engine.catalog().await;
+pub(in crate::server) async fn tags(asker: Asker) -> Response {
+    let models = catalog(&asker).await;
     json(&Tags {
         models: models
             .into_iter()
@@ -55,10 +57,7 @@ pub(in crate::server) async fn tags(State(state): State<AppState>) -> Response {
 }
 
 /// `POST /api/pull`: a model that some upstream takes is there already; nothing is ever fetched.
-pub(in crate::server) async fn pull(
-    State(state): State<AppState>,
-    request: Request,
-) -> Result<Response, Failure> {
+pub(in crate::server) async fn pull(asker: Asker, request: Request) -> Result<Response, Failure> {
     #[derive(Deserialize)]
     #[serde(bound(deserialize = "'de: 'a"))]
     struct Pull<'a> {
@@ -66,11 +65,13 @@ pub(in crate::server) async fn pull(
         model: Text<'a>,
     }
 
-    let live = state.live();
-    let body = body::read(request, live.max_body_bytes, live.body_timeout).await?;
+    let (live, limit) = (&asker.live, asker.max_body_bytes());
+    let body = body::read(request, limit, live.body_timeout, &live.admission).await?;
     let wanted: Pull<'_> = serde_json::from_slice(&body)
         .map_err(|error| Refusal::bad_request(ErrorObject::invalid(error.to_string())))?;
-    if live.engine.knows(&wanted.model) {
+    let key = asker.caller.key.as_ref();
+    let may_use = key.is_none_or(|key| key.may_use(&wanted.model));
+    if may_use && live.engine.knows(&wanted.model) {
         return Ok(json(&Pulled { status: "success" }));
     }
     let message = format!("no upstream has the model `{}`", wanted.model.as_str());

@@ -2,163 +2,160 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::extract::{Extension, Request, State};
+use axum::http::header::UPGRADE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 
-use super::json_bytes;
-use crate::engine::{Caller, Reply};
+use super::{event_stream, json_bytes};
+use crate::engine::{Reply, shutting_down};
 use crate::ids::new_id;
 use crate::responses::ErrorObject;
+use crate::server::admit::{self, Admitted, Asker};
 use crate::server::error::Failure;
 use crate::server::query::Query;
 use crate::server::segments::Segments;
-use crate::server::{AppState, Live, body, caller, socket};
-use crate::upstream::{Refusal, RetryAfter};
+use crate::server::{AppState, Place, Tenancy, socket};
+use crate::upstream::Refusal;
 
 /// `POST`: a response, streamed or whole.
 pub(in crate::server) async fn create(
     State(state): State<AppState>,
+    asker: Asker,
     request: Request,
-) -> Result<Response, Failure> {
-    let (live, caller, body) = read(&state, request).await?;
+) -> Response {
+    let Admitted {
+        live,
+        caller,
+        body,
+        permit,
+    } = match admit::enter(&state, asker, request).await {
+        Ok(admitted) => admitted,
+        Err(response) => return response,
+    };
     let id = new_id();
     // What a response takes is set apart, or else each layer around this would move it.
-    let reply = Box::pin(live.engine.create(body, &id, &caller))
-        .await
-        .inspect_err(|refusal| log(&id, refusal))?;
-    Ok(answer(reply))
+    let reply = Box::pin(live.engine.create(body, &id, &caller)).await;
+    admit::answer(reply, permit)
 }
 
 /// `POST /v1/responses/compact`: a conversation, summed up.
 pub(in crate::server) async fn compact(
     State(state): State<AppState>,
+    asker: Asker,
     request: Request,
-) -> Result<Response, Failure> {
-    let (live, caller, body) = read(&state, request).await?;
+) -> Response {
+    let Admitted {
+        live,
+        caller,
+        body,
+        permit,
+    } = match admit::enter(&state, asker, request).await {
+        Ok(admitted) => admitted,
+        Err(response) => return response,
+    };
     let id = new_id();
-    let compacted = live
-        .engine
-        .compact(body, &id, &caller)
-        .await
-        .inspect_err(|refusal| log(&id, refusal))?;
-    Ok(json_bytes(compacted))
+    let compacted = live.engine.compact(body, &id, &caller).await;
+    admit::answer(compacted.map(Reply::Whole), permit)
 }
 
 /// `POST /v1/responses/input_tokens`: how many tokens a request would be. A header says whether they
 /// were counted.
 pub(in crate::server) async fn input_tokens(
     State(state): State<AppState>,
+    asker: Asker,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Response {
     const HOW: HeaderName = HeaderName::from_static("x-antiphon-token-count");
-    let (live, caller, body) = read(&state, request).await?;
-    let id = new_id();
-    let count = live
-        .engine
-        .count_tokens(&body, &id, &caller)
-        .await
-        .inspect_err(|refusal| log(&id, refusal))?;
-    let json = format!(
-        "{{\"object\":\"response.input_tokens\",\"input_tokens\":{}}}",
-        count.tokens
-    );
-    let how = if count.counted {
-        "upstream"
-    } else {
-        "estimate"
+    let Admitted {
+        live,
+        caller,
+        body,
+        permit,
+    } = match admit::enter(&state, asker, request).await {
+        Ok(admitted) => admitted,
+        Err(response) => return response,
     };
-    let mut response = json_bytes(json);
+    let id = new_id();
+    let count = live.engine.count_tokens(&body, &id, &caller).await;
+    let count = count.inspect_err(|refusal| log(&id, refusal));
+    let how = match &count {
+        Ok(count) if count.counted => Some("upstream"),
+        Ok(_) => Some("estimate"),
+        Err(_) => None,
+    };
+    let json = count.map(|count| {
+        let tokens = count.tokens;
+        format!("{{\"object\":\"response.input_tokens\",\"input_tokens\":{tokens}}}")
+    });
+    let mut response = admit::answer(json.map(|json| Reply::Whole(json.into_bytes())), permit);
+    if let Some(how) = how {
+        response
+            .headers_mut()
+            .insert(HOW, HeaderValue::from_static(how));
+    }
     response
-        .headers_mut()
-        .insert(HOW, HeaderValue::from_static(how));
-    Ok(response)
 }
 
 /// `GET /v1/responses/{id}`: a stored response, whole or as a stream.
 pub(in crate::server) async fn show(
-    State(state): State<AppState>,
+    asker: Asker,
     Segments(id): Segments<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers)?;
     let shown = Query::of(&uri).shown()?;
-    Ok(answer(
-        state.live().engine.response(&id, &caller, shown).await?,
-    ))
+    let permit = match shown.stream {
+        true => Some(admit::watch(&asker).await?),
+        false => None,
+    };
+    let Asker { live, caller } = asker;
+    let reply = live.engine.response(&id, &caller, shown).await?;
+    Ok(match (reply, permit) {
+        (Reply::Whole(json), _) => json_bytes(json),
+        (reply, Some(permit)) => admit::answer(Ok(reply), permit),
+        (Reply::Follow(follow), None) => event_stream(Body::new(follow)),
+        (Reply::Stream(stream), None) => event_stream(Body::new(stream)),
+        (Reply::Passed(stream), None) => event_stream(Body::new(stream)),
+    })
 }
 
 /// `DELETE /v1/responses/{id}`
 pub(in crate::server) async fn delete(
-    State(state): State<AppState>,
+    Asker { live, caller }: Asker,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers)?;
-    Ok(json_bytes(
-        state.live().engine.delete_response(&id, &caller).await?,
-    ))
+    Ok(json_bytes(live.engine.delete_response(&id, &caller).await?))
 }
 
 /// `POST /v1/responses/{id}/cancel`
 pub(in crate::server) async fn cancel(
-    State(state): State<AppState>,
+    Asker { live, caller }: Asker,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers)?;
-    Ok(json_bytes(
-        state.live().engine.cancel_response(&id, &caller).await?,
-    ))
+    Ok(json_bytes(live.engine.cancel_response(&id, &caller).await?))
 }
 
 /// `GET /v1/responses/{id}/input_items`
 pub(in crate::server) async fn input_items(
-    State(state): State<AppState>,
+    Asker { live, caller }: Asker,
     Segments(id): Segments<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let caller = caller::of(&headers)?;
     let listing = Query::of(&uri).listing()?;
     Ok(json_bytes(
-        state
-            .live()
-            .engine
-            .input_items(&id, &caller, &listing)
-            .await?,
+        live.engine.input_items(&id, &caller, &listing).await?,
     ))
-}
-
-/// Who asks, and what; not while the program is about to end.
-async fn read(state: &AppState, request: Request) -> Result<(Arc<Live>, Caller, Bytes), Failure> {
-    if state.draining.is_cancelled() {
-        return Err(Failure(shutting_down()));
-    }
-    let caller = caller::of(request.headers())?;
-    let live = state.live();
-    let body = body::read(request, live.max_body_bytes, live.body_timeout).await?;
-    Ok((live, caller, body))
-}
-
-fn answer(reply: Reply) -> Response {
-    match reply {
-        Reply::Passed(stream) => event_stream(Body::new(stream)),
-        Reply::Stream(stream) => event_stream(Body::new(stream)),
-        Reply::Follow(follow) => event_stream(Body::new(follow)),
-        Reply::Whole(json) => json_bytes(json),
-    }
 }
 
 /// `GET`: the WebSocket form of the API.
 pub(in crate::server) async fn upgrade(
     State(state): State<AppState>,
+    asker: Asker,
     headers: HeaderMap,
+    place: Option<Extension<Arc<Place>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let wants = headers
@@ -178,18 +175,16 @@ pub(in crate::server) async fn upgrade(
     let Ok(permit) = Arc::clone(&state.sockets.free).try_acquire_owned() else {
         return Failure(no_socket("there are too many connections")).into_response();
     };
-    let caller = match caller::of(&headers) {
-        Ok(caller) => caller,
-        Err(refusal) => return Failure(refusal).into_response(),
-    };
-    let max_body_bytes = state.live().max_body_bytes;
+    let max_body_bytes = asker.max_body_bytes();
+    let caller = asker.caller;
     let open = state.sockets.open.clone();
     upgrade
         .max_message_size(max_body_bytes)
         .max_frame_size(max_body_bytes)
         .on_upgrade(move |socket| {
             open.track_future(async move {
-                socket::serve(socket, state, caller).await;
+                let tenancy = place.map(|Extension(place)| Tenancy::new(place));
+                socket::serve(socket, state, caller, tenancy).await;
                 drop(permit);
             })
         })
@@ -202,32 +197,11 @@ fn no_socket(why: &str) -> Refusal {
     Refusal::new(426, error)
 }
 
-fn shutting_down() -> Refusal {
-    let error = ErrorObject::server("The server is about to end; try again.")
-        .with_code("server_shutting_down");
-    Refusal {
-        retry_after: Some(RetryAfter::seconds(1)),
-        ..Refusal::new(503, error)
-    }
-}
-
-fn event_stream(body: Body) -> Response {
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Asks nginx not to gather events before it passes them on.
-    headers.insert(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
-    response
-}
-
+/// What limits refuse is logged by them, now and then.
 fn log(id: &str, refusal: &Refusal) {
+    if refusal.is_limit() {
+        return;
+    }
     tracing::warn!(
         response.id = %format_args!("resp_{id}"),
         http.status = refusal.status,

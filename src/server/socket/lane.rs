@@ -1,17 +1,20 @@
 //! One lane of a connection: its requests, one after the other.
 
 use std::pin::pin;
+use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::message::{self, Asked};
+use crate::admission::{Permit, Work};
 use crate::engine::{Caller, Reply};
 use crate::ids::new_id;
 use crate::server::AppState;
 use crate::sse::Decoder;
+use crate::telemetry::trace;
 use crate::upstream::Refusal;
 
 /// Works off the requests of a lane.
@@ -26,7 +29,11 @@ impl Worker {
     /// Works until the connection is gone.
     pub(super) async fn run(self, mut asked: mpsc::Receiver<Asked>) {
         while let Some(asked) = asked.recv().await {
-            let span = tracing::error_span!("request", id = %format_args!("req_{}", new_id()));
+            let trace = trace::of_work("response.create", &self.caller.trace);
+            let id = format!("req_{}", new_id());
+            let trace_id = trace::trace_id(&trace);
+            let key = self.caller.key.as_deref().map(|key| key.name.as_str());
+            let span = tracing::error_span!(parent: trace.id(), "request", %id, trace_id, key);
             let Some(()) = self.answer(asked).instrument(span).await else {
                 return;
             };
@@ -39,31 +46,42 @@ impl Worker {
             body,
             previous,
             permit,
+            under_way,
             ..
         } = asked;
         let id = new_id();
-        let went_well = match self
-            .state
-            .live()
-            .engine
-            .create(body, &id, &self.caller)
-            .await
-        {
-            Ok(Reply::Passed(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Stream(stream)) => self.tell(Body::new(stream)).await?,
-            Ok(Reply::Follow(follow)) => self.tell(Body::new(follow)).await?,
-            // Over a socket all is streamed.
-            Ok(Reply::Whole(_)) => true,
+        let went_well = match self.create(body, &id).await {
+            Ok((reply, _permit)) => match reply {
+                Reply::Passed(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Stream(stream) => self.tell(Body::new(stream)).await?,
+                Reply::Follow(follow) => self.tell(Body::new(follow)).await?,
+                // Over a socket all is streamed.
+                Reply::Whole(_) => true,
+            },
             Err(refusal) => {
-                self.refuse(&id, &refusal).await?;
+                self.refuse(&refusal).await?;
                 false
             }
         };
         if let (false, Some(previous), Some(lane)) = (went_well, previous, &self.caller.lane) {
             lane.forget(&previous);
         }
-        drop(permit);
+        drop((permit, under_way));
         Some(())
+    }
+
+    /// Lets a request in, and asks.
+    async fn create(&self, body: Bytes, id: &str) -> Result<(Reply, Arc<Permit>), Refusal> {
+        let live = self.state.live();
+        let key = live.admission.know_again(self.caller.key.as_deref())?;
+        let admission = Arc::clone(&live.admission);
+        let permit = Arc::new(admission.enter(key.clone(), Work::Ask).await?);
+        let caller = Caller {
+            key,
+            permit: Some(Arc::clone(&permit)),
+            ..self.caller.clone()
+        };
+        Ok((live.engine.create(body, id, &caller).await?, permit))
     }
 
     /// Sends each event as a message; says whether the response came to a good end.
@@ -91,14 +109,7 @@ impl Worker {
         Some(went_well)
     }
 
-    async fn refuse(&self, id: &str, refusal: &Refusal) -> Option<()> {
-        tracing::warn!(
-            response.id = %format_args!("resp_{id}"),
-            status = refusal.status,
-            error.code = refusal.error.code.as_deref(),
-            error = %refusal.error.message,
-            "request refused"
-        );
+    async fn refuse(&self, refusal: &Refusal) -> Option<()> {
         let event = message::refusal(refusal, self.name.as_deref());
         self.outbox.send(event).await.ok()
     }

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::json::Text;
 use crate::json::tree::Tree;
 use crate::responses::ErrorObject;
+use crate::server::UnderWay;
 use crate::upstream::Refusal;
 
 /// The longest name of a lane.
@@ -31,6 +32,8 @@ pub(super) struct Asked {
     pub(super) previous: Option<String>,
     /// Its place among those under way.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The same, for the connection.
+    pub(super) under_way: Option<UnderWay>,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +66,10 @@ pub(super) fn read(text: &str) -> Result<Incoming, (Refusal, Option<String>)> {
     match head.kind.as_deref() {
         Some("response.create") => Ok(Incoming::Create(Asked {
             lane,
-            body: Bytes::copy_from_slice(text.as_bytes()),
+            body: Bytes::new(),
             previous,
             permit: None,
+            under_way: None,
         })),
         Some("response.steer") => Ok(Incoming::Other(no_steering(&head, previous, lane))),
         kind => {

@@ -1,5 +1,7 @@
 //! The command line: what it prints, and with what code it ends.
 
+mod keys;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -48,7 +50,9 @@ fn err(output: &Output) -> &str {
 #[test]
 fn every_command_explains_itself() {
     let home = folder();
-    for command in ["", "serve", "demo", "check", "codex", "replay", "profiles"] {
+    for command in [
+        "", "serve", "demo", "check", "codex", "key", "replay", "profiles",
+    ] {
         let mut args = vec![command, "--help"];
         args.retain(|arg| !arg.is_empty());
         let output = run(home.path(), &args);
@@ -60,7 +64,9 @@ fn every_command_explains_itself() {
         );
     }
     let all = run(home.path(), &["--help"]);
-    for command in ["serve", "demo", "check", "codex", "replay", "profiles"] {
+    for command in [
+        "serve", "demo", "check", "codex", "key", "replay", "profiles",
+    ] {
         assert!(
             out(&all).contains(&format!("\n  {command} ")),
             "{command}: {}",

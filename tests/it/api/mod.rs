@@ -4,18 +4,33 @@
 mod background;
 mod bodies;
 mod calls;
+#[cfg(unix)]
+mod care;
 mod cli;
 mod compaction;
 mod compliance;
 mod conversations;
+mod cors;
+#[cfg(unix)]
+mod curl;
+#[cfg(unix)]
+mod ending;
 #[cfg(unix)]
 mod endurance;
 mod faults;
 mod heal;
+mod http1;
+mod http2;
 mod items;
+mod keys;
+mod limits;
+#[cfg(unix)]
+mod listen;
 mod log;
+mod metrics;
 mod misc;
 mod models;
+mod overload;
 mod pace;
 mod probe;
 mod refusals;
@@ -32,6 +47,8 @@ mod stored;
 mod streams;
 mod structured;
 mod tenants;
+mod tls;
+mod traces;
 mod upstreams;
 
 use std::io::{ErrorKind, Read, Write};
@@ -157,6 +174,11 @@ fn dead_port() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
+fn host_of(proxy_url: &str) -> &str {
+    let host = proxy_url.trim_start_matches("http://");
+    host.trim_end_matches('/')
+}
+
 /// A client in the middle of an answer, which can look at what came so far, and hang up.
 struct Live {
     stream: TcpStream,
@@ -172,18 +194,54 @@ impl Live {
 
     /// Sends a request and does not wait.
     fn send(proxy_url: &str, request: &Value) -> Self {
-        let host = proxy_url
-            .trim_start_matches("http://")
-            .trim_end_matches('/');
+        Self::send_with(proxy_url, "", request)
+    }
+
+    /// The same with a key.
+    fn send_with_key(proxy_url: &str, key: &str, request: &Value) -> Self {
+        Self::send_with(
+            proxy_url,
+            &format!("authorization: Bearer {key}\r\n"),
+            request,
+        )
+    }
+
+    fn send_with(proxy_url: &str, headers: &str, request: &Value) -> Self {
+        let host = host_of(proxy_url);
         let mut stream = TcpStream::connect(host).expect("the proxy listens");
         let body = request.to_string();
         // Asked in the old version of HTTP, a server sends the body as it is.
         let head = format!(
-            "POST /v1/responses HTTP/1.0\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/responses HTTP/1.0\r\nhost: {host}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("the head is sent");
         stream.write_all(body.as_bytes()).expect("the body is sent");
+        Self {
+            stream,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Fetches something and does not wait.
+    fn get(proxy_url: &str, path: &str) -> Self {
+        let host = proxy_url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).expect("the proxy listens");
+        let head = format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the head is sent");
+        Self {
+            stream,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Fetches a path with a key, and does not wait.
+    fn get_with_key(proxy_url: &str, path: &str, key: &str) -> Self {
+        let host = host_of(proxy_url);
+        let mut stream = TcpStream::connect(host).expect("the proxy listens");
+        let head =
+            format!("GET {path} HTTP/1.0\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the head is sent");
         Self {
             stream,
             heard: Vec::new(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Live, config, hello, last, with};
+use super::{Live, config, failure, hello, last, with};
 use crate::grammar;
 use crate::support::events;
 use crate::support::events::SseEvent;
@@ -20,26 +20,32 @@ use crate::support::socket::{Said, Socket, named};
 use crate::support::upstream::{Reply, Upstream, finish, text, usage};
 
 /// A proxy that can be asked to end.
-struct Serving {
+pub(super) struct Serving {
     child: Child,
-    url: String,
+    pub(super) url: String,
     home: Arc<TempDir>,
 }
 
 impl Serving {
-    fn start(upstream: &Upstream, server: &str) -> Self {
+    pub(super) fn start(upstream: &Upstream, server: &str) -> Self {
+        Self::with(&config(&upstream.base_url(), server, ""))
+    }
+
+    /// With this configuration.
+    pub(super) fn with(toml: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        Self::start_in(Arc::new(home), upstream, server)
+        Self::start_in(Arc::new(home), toml)
     }
 
     /// Another one in the same home.
-    fn again(&self, upstream: &Upstream) -> Self {
-        Self::start_in(Arc::clone(&self.home), upstream, "")
+    pub(super) fn again(&self, upstream: &Upstream) -> Self {
+        let toml = config(&upstream.base_url(), "", "");
+        Self::start_in(Arc::clone(&self.home), &toml)
     }
 
-    fn start_in(home: Arc<TempDir>, upstream: &Upstream, server: &str) -> Self {
+    fn start_in(home: Arc<TempDir>, toml: &str) -> Self {
         let file = home.path().join("proxy.toml");
-        std::fs::write(&file, config(&upstream.base_url(), server, "")).expect("it is written");
+        std::fs::write(&file, toml).expect("it is written");
         let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(file)
@@ -65,7 +71,7 @@ impl Serving {
         Self { child, url, home }
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(
@@ -74,11 +80,11 @@ impl Serving {
         );
     }
 
-    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub(super) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         process::wait(&mut self.child, limit)
     }
 
-    fn takes_connections(&self) -> bool {
+    pub(super) fn takes_connections(&self) -> bool {
         TcpStream::connect(self.url.trim_start_matches("http://")).is_ok()
     }
 }
@@ -167,31 +173,13 @@ fn a_stream_that_takes_too_long_is_not_waited_for() {
         asked.elapsed() >= Duration::from_millis(400),
         "it did not wait"
     );
-    assert_eq!(status.code(), Some(1), "not everything ended well");
-    upstream.wait_until_left(1);
-}
-
-#[test]
-fn a_second_signal_is_no_harm() {
-    let slow = Reply::chunks(&[text("Hel")])
-        .rest(800)
-        .chunk(&finish("stop"))
-        .chunk(&usage(9, 4));
-    let upstream = Upstream::new([slow]);
-    let mut proxy = Serving::start(&upstream, "");
-    let mut client = Live::start(&proxy.url, &hello());
-    client.wait_for("\"delta\":\"Hel\"", Duration::from_secs(10));
-    proxy.signal("TERM");
-    thread::sleep(Duration::from_millis(100));
-    proxy.signal("TERM");
-    let events = events::parse(&client.finish());
+    assert_eq!(status.code(), Some(3), "not everything ended well");
+    let stream = client.finish();
+    let events = events::parse(&stream);
     grammar::check(&events);
-    assert_eq!(
-        proxy
-            .wait(Duration::from_secs(5))
-            .and_then(|status| status.code()),
-        Some(0)
-    );
+    assert_eq!(failure(&events)["code"], "server_shutting_down");
+    assert!(events::has_done(&stream));
+    upstream.wait_until_left(1);
 }
 
 #[test]

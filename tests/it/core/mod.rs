@@ -2,6 +2,7 @@
 
 mod chunking;
 mod corpus;
+mod deploy;
 mod docs;
 mod golden;
 mod lowering;

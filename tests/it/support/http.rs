@@ -65,30 +65,59 @@ pub(crate) fn get(url: &str) -> Reply {
     request("GET", url, &[], b"")
 }
 
+/// Sends any request over a connection that is there.
+pub(crate) fn over(
+    stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
+    let answer = exchange(
+        stream,
+        &head(method, "localhost", path, headers, body),
+        body,
+    )
+    .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    parse(&answer)
+}
+
 /// Sends any request to an `http://` address.
 pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let rest = url.strip_prefix("http://").expect("an http address");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let head = head(method, host, &format!("/{path}"), headers, body);
+    let answer = || -> std::io::Result<Vec<u8>> {
+        let stream = TcpStream::connect(host)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        exchange(stream, &head, body)
+    };
+    let answer = answer().unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    parse(&answer)
+}
+
+fn head(method: &str, host: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut head = format!(
-        "{method} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
-    head += "\r\n";
+    head + "\r\n"
+}
 
-    let exchange = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(host)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().unwrap_or_else(|error| panic!("{method} {url}: {error}"));
-    parse(&answer)
+fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    stream.flush()?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // Over TLS it need not say goodbye: the answer tells where it ends.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(answer),
+        Err(error) => Err(error),
+        Ok(_) => Ok(answer),
+    }
 }
 
 fn parse(answer: &[u8]) -> Reply {

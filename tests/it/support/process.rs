@@ -61,6 +61,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Waits for it to end by itself; its exit code.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<i32> {
+        wait(&mut self.child, limit)?.code()
+    }
+
     /// Everything it has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +40,26 @@ impl Proxy {
         format!("http://{}{path}", self.address)
     }
 
+    /// Where it listens over TCP: `127.0.0.1:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A file in the folder that it was started in.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "the signal is sent"
+        );
+    }
+
     /// Writes another configuration file in the place of the one that it was started with.
     pub(crate) fn rewrite(&self, toml: &str) {
         let new = self.home.path().join("new.toml");
@@ -60,6 +80,16 @@ impl Proxy {
         }
     }
 
+    /// Its host and port.
+    pub(crate) fn host(&self) -> String {
+        self.address.clone()
+    }
+
+    /// Waits for it to end by itself; its exit code.
+    pub(crate) fn wait_for_end(mut self, limit: Duration) -> Option<i32> {
+        self.process.wait(limit)
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
@@ -77,6 +107,8 @@ pub(crate) struct ProxyBuilder {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     config: Option<String>,
+    files: Vec<(String, String)>,
+    listen: Option<String>,
 }
 
 impl ProxyBuilder {
@@ -103,11 +135,27 @@ impl ProxyBuilder {
         self
     }
 
+    /// Writes a file into the folder that it is started in, where the configuration is too.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Has it listen elsewhere than on a free port alone. The first place must be TCP, or the only one.
+    pub(crate) fn listen(mut self, listen: &str) -> Self {
+        self.listen = Some(listen.to_owned());
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub(crate) fn start(self) -> Proxy {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = Command::new(binary());
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
+        command.args(["serve", "--listen", listen]);
+        for (name, text) in &self.files {
+            fs::write(home.path().join(name), text).expect("the file is written");
+        }
         if let Some(toml) = &self.config {
             let file = home.path().join("proxy.toml");
             fs::write(&file, toml).expect("the configuration is written");
@@ -117,13 +165,11 @@ impl ProxyBuilder {
         clean_environment(&mut command, home.path());
         command.envs(self.env);
 
-        let (process, rest) = Running::start(
-            &mut command,
-            "listening on http://",
-            Duration::from_secs(20),
-        );
+        let (process, rest) =
+            Running::start(&mut command, "listening on ", Duration::from_secs(20));
         // The log line may go on, as text or as JSON.
-        let address = rest
+        let (_, address) = rest.split_once("://").unwrap_or_default();
+        let address = address
             .split(|c: char| !c.is_ascii_digit() && !".:".contains(c))
             .next();
         let address = address.unwrap_or_default().to_owned();
@@ -133,6 +179,14 @@ impl ProxyBuilder {
             home,
         }
     }
+}
+
+/// The program that is tested: the one that was built with the tests, or another one.
+fn binary() -> OsString {
+    let other = std::env::var_os("ANTIPHON_TEST_BINARY");
+    // A relative path is one below the package.
+    let other = other.map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path).into());
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_antiphon").into())
 }
 
 /// Nothing of the developer's own settings or state reaches a test.

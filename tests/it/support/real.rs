@@ -109,11 +109,17 @@ fn npm(name: &str, packages: &[&str]) -> Option<PathBuf> {
 
 /// A command that runs one of the Node.js programs in `tests/real/`, with the OpenAI SDK.
 pub(crate) fn node(name: &str) -> Option<Command> {
+    let program = fs::read_to_string(script(name)).expect("a program is there");
+    node_program(name, &program)
+}
+
+/// A command that runs a Node.js program, which gets a name of its own, with the OpenAI SDK.
+pub(crate) fn node_program(name: &str, program: &str) -> Option<Command> {
     static NODE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let folder = NODE.get_or_init(|| npm("node", NODE_PACKAGES)).clone()?;
     // A module finds its packages by where it lies itself.
     let here = folder.join(name);
-    fs::copy(script(name), &here).expect("a program is copied");
+    fs::write(&here, program).expect("a program is written");
     let mut command = Command::new(folder.join("node_modules/node/bin/node"));
     command.arg(here);
     Some(command)
@@ -387,7 +393,7 @@ fn codex_binary(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Whether a program of the system is there. If not: one line about it, or under `CI=true` a failed test.
-fn needs(program: &str, probe: &[&str], for_what: &str) -> Option<()> {
+pub(crate) fn needs(program: &str, probe: &[&str], for_what: &str) -> Option<()> {
     let mut command = Command::new(program);
     command
         .args(probe)

@@ -202,6 +202,8 @@ pub(crate) struct Received {
     headers: Vec<(String, String)>,
     /// Null where there was no body, or one that cannot be read.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
     /// When it began to come.
     pub(crate) at: Instant,
 }
@@ -247,6 +249,8 @@ struct State {
     received: Vec<Received>,
     /// Clients that closed their connection before the answer was whole.
     left: usize,
+    /// Bytes of answers that were taken.
+    sent: usize,
     over: bool,
 }
 
@@ -319,6 +323,11 @@ impl Upstream {
         self.wait_until("the client left", |state| state.left >= clients);
     }
 
+    /// How many bytes of its answers were taken so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.shared.lock().sent
+    }
+
     fn wait_until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         let waited =
             self.shared
@@ -362,7 +371,8 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         let reply = reply.unwrap_or_else(|| Reply::error(404, "there is nothing here"));
-        if answer(&stream, &reply).is_err() {
+        let sent = |bytes| self.lock().sent += bytes;
+        if answer(&stream, &reply, sent).is_err() {
             self.lock().left += 1;
             self.changed.notify_all();
         }
@@ -391,6 +401,7 @@ fn read(stream: &TcpStream) -> Option<Received> {
         path,
         headers,
         body: Value::Null,
+        bytes: Vec::new(),
         at,
     };
     let length = request
@@ -403,11 +414,12 @@ fn read(stream: &TcpStream) -> Option<Received> {
         // What is nested too deeply to be read stays a null.
         request.body = serde_json::from_slice(&body).unwrap_or_default();
     }
+    request.bytes = body;
     Some(request)
 }
 
 /// Gives the answer; fails if the client is gone before the end.
-fn answer(mut stream: &TcpStream, reply: &Reply) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, reply: &Reply, sent: impl Fn(usize)) -> io::Result<()> {
     rest(stream, reply.wait)?;
     if reply.status == 0 {
         return stream.shutdown(Shutdown::Both);
@@ -429,6 +441,7 @@ fn answer(mut stream: &TcpStream, reply: &Reply) -> io::Result<()> {
                 piece.extend_from_slice(bytes);
                 piece.extend_from_slice(b"\r\n");
                 stream.write_all(&piece)?;
+                sent(bytes.len());
             }
         }
     }
