@@ -1,15 +1,19 @@
 //! What is fuzzed: each function takes any bytes and panics if a promise is broken. The ordinary
 //! tests run the committed corpora through the same functions.
 
+use antiphon::json;
 use antiphon::json::partial::FieldDecoder;
 use antiphon::json::schema::{SchemaRules, normalize};
 use antiphon::profile::{self, Profile};
-use antiphon::responses::CreateResponse;
+use antiphon::responses::{CreateResponse, kept};
 use antiphon::responses::response::{Echo, Head};
 use antiphon::sse::Decoder;
 use antiphon::translate::{
     Bytes, Limits, LoweringOptions, Pipeline, Progress, Seal, Thinking, ToolMap, TurnContext, lower,
 };
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The decoder of event streams: any cut gives the same events.
 pub fn sse_decode(data: &[u8]) {
@@ -42,8 +46,21 @@ pub fn pipeline(data: &[u8]) {
 
 /// Requests: whatever reads as one lowers to JSON that reads again, or is refused.
 pub fn create_response(data: &[u8]) {
+    if let Some(request) = CreateResponse::read(data) {
+        let slowly: CreateResponse<'_> = serde_json::from_slice(data).expect("what is read fast is read slowly");
+        assert_eq!(format!("{request:?}"), format!("{slowly:?}"));
+    }
     let mended = CreateResponse::mend_surrogates(data);
     let Ok(request) = CreateResponse::parse(mended.as_deref().unwrap_or(data)) else { return };
+    let data = mended.as_deref().unwrap_or(data);
+    if let Some(input) = request.raw_input(data) {
+        let kept = kept::keep_input(input, "0123456789abcdef0123456789abcdef", |_| None);
+        for (id, json) in kept.iter() {
+            let item: Value = serde_json::from_slice(json).expect("a kept item is JSON");
+            assert_eq!((item["id"].as_str(), item["type"].is_string()), (Some(id), true), "{item}");
+        }
+        serde_json::from_slice::<Vec<IgnoredAny>>(&kept.into_json()).expect("so is the list");
+    }
     let echo = Echo::new(&request);
     let profile = generic();
     let options = LoweringOptions { profile: &profile, model: "m", effort: None, seal: &Plain };
@@ -58,6 +75,27 @@ pub fn create_response(data: &[u8]) {
     let pipeline = Pipeline::start(context(echo, lowered.tools), &profile, true, limits, &mut sink);
     pipeline.finish(None, 1, 0, &mut sink);
     check_events(&sink.out);
+}
+
+/// JSON: whatever is read is what `serde_json` reads, and nothing is refused without need.
+pub fn read_json(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let read = json::read::<&RawValue>(text).map(RawValue::get);
+    let expected = serde_json::from_str::<&RawValue>(text).ok().map(RawValue::get);
+    let nested = openings(data) > 64;
+    let mended = json::repair(data).is_some();
+    match read {
+        Some(_) => assert_eq!(read, expected),
+        None => assert!(expected.is_none() || nested || mended, "refused without need"),
+    }
+    if let Some(value) = json::read::<Value>(text) {
+        assert_eq!(value, serde_json::from_str::<Value>(text).expect("it is JSON"));
+    }
+}
+
+/// How many marks there are that may open an array or object.
+fn openings(data: &[u8]) -> usize {
+    data.iter().filter(|byte| matches!(byte, b'{' | b'[')).count()
 }
 
 /// Text with calls in it: any cut gives the same items, and the events are legal.
@@ -94,10 +132,10 @@ fn heal_run(pieces: &[&str]) -> Vec<u8> {
 }
 
 /// The items of the response that a stream ends with.
-fn items(out: &[u8]) -> serde_json::Value {
+fn items(out: &[u8]) -> Value {
     let text = std::str::from_utf8(out).expect("events are text");
     let last = text.split_terminator("\n\n").last().and_then(|frame| frame.split_once("data: "));
-    let event: serde_json::Value = serde_json::from_str(last.expect("an event").1).expect("an event is JSON");
+    let event: Value = serde_json::from_str(last.expect("an event").1).expect("an event is JSON");
     event["response"]["output"].clone()
 }
 
@@ -122,7 +160,7 @@ pub fn custom_input(data: &[u8]) {
     assert_eq!(decode(&[&wrapped]), text, "wrapped");
 
     let once = normalize(text, &SchemaRules::default()).into_owned();
-    assert!(serde_json::from_str::<serde::de::IgnoredAny>(&once).is_ok(), "a schema is JSON: {once}");
+    assert!(serde_json::from_str::<IgnoredAny>(&once).is_ok(), "a schema is JSON: {once}");
 }
 
 /// What `serde_json` says of a number that no `f64` holds.
@@ -168,7 +206,7 @@ fn check_events(out: &[u8]) {
     for (number, frame) in text.split_terminator("\n\n").enumerate() {
         let (name, data) = frame.split_once('\n').expect("two lines");
         let data = data.strip_prefix("data: ").expect("a data line");
-        let event: serde_json::Value = match serde_json::from_str(data) {
+        let event: Value = match serde_json::from_str(data) {
             // JSON has numbers that no `f64` holds; a client that sends one gets it told back.
             Err(error) if error.to_string().starts_with(OUT_OF_RANGE) => return,
             event => event.expect("an event is JSON"),
@@ -196,8 +234,8 @@ fn check_events(out: &[u8]) {
 }
 
 /// Each call has its tool message right behind it, and each tool message its call.
-fn check_pairing(chat: &serde_json::Value) {
-    let mut waiting: Vec<&serde_json::Value> = Vec::new();
+fn check_pairing(chat: &Value) {
+    let mut waiting: Vec<&Value> = Vec::new();
     for message in chat["messages"].as_array().expect("messages") {
         if message["role"] == "tool" {
             let at = waiting.iter().position(|id| **id == message["tool_call_id"]);
@@ -209,7 +247,7 @@ fn check_pairing(chat: &serde_json::Value) {
         waiting = calls.map(|call| &call["id"]).collect();
         for call in message["tool_calls"].as_array().into_iter().flatten() {
             let arguments = call["function"]["arguments"].as_str().expect("arguments are a string");
-            assert!(serde_json::from_str::<serde_json::Value>(arguments).is_ok_and(|value| value.is_object()), "{arguments}");
+            assert!(serde_json::from_str::<Value>(arguments).is_ok_and(|value| value.is_object()), "{arguments}");
         }
     }
     assert!(waiting.is_empty(), "calls without their outputs: {waiting:?}");

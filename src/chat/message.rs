@@ -39,6 +39,23 @@ pub enum Message<'a> {
     },
 }
 
+impl Message<'_> {
+    /// Whether all that is said in it is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        match self {
+            Self::User { content } | Self::Tool { content, .. } => match content {
+                Content::Text(_) | Content::Quoted(_) => true,
+                Content::Parts(parts) => {
+                    let is_text = |part: &Part<'_>| matches!(part, Part::Text { .. });
+                    parts.iter().all(is_text)
+                }
+            },
+            Self::System { .. } | Self::Developer { .. } | Self::Assistant(_) => true,
+        }
+    }
+}
+
 /// What the model said in one turn.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Assistant<'a> {

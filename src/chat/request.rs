@@ -93,6 +93,12 @@ pub struct ChatRequest<'a> {
 }
 
 impl ChatRequest<'_> {
+    /// Whether all that is said in it is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.messages.iter().all(Message::is_text)
+    }
+
     /// The request as JSON: as it serialises, but with the messages written in their own, faster
     /// way.
     #[must_use]

@@ -15,7 +15,7 @@ use super::passed::Passed;
 use super::recipe::{Leg, Recipe, Stop};
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::telemetry::trace::Call;
-use crate::translate::ToolMap;
+use crate::translate::{self, ToolMap};
 use crate::upstream::{
     Answer, Asking, Candidate, Dialect, Fault, Refusal, Retries, Strategy, Trial, Upstream, millis,
     order,
@@ -36,6 +36,8 @@ pub(super) struct Arrival {
     pub(super) trial: Trial,
     /// The question.
     pub(super) chat: Bytes,
+    /// How long that is, as its tokens are estimated by it.
+    pub(super) asked: usize,
     /// What the answer must fit, where the upstream does not see to it.
     pub(super) validator: Option<Arc<Validator>>,
     /// For traces.
@@ -160,6 +162,7 @@ impl Journey {
 
     /// Asks the same upstream once more, with another body.
     pub(super) async fn repair(&mut self, chat: Bytes) -> Result<Arrived, Refusal> {
+        self.leg.asked = translate::text_bytes(&chat);
         self.leg.question.body = chat;
         self.asking = None;
         self.go().await
@@ -283,6 +286,7 @@ impl Journey {
                     tools: leg.tools.clone(),
                     trial,
                     chat: leg.question.body.clone(),
+                    asked: leg.asked,
                     validator: leg.validator.clone(),
                     call,
                 }))));

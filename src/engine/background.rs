@@ -121,7 +121,7 @@ impl Engine {
             output: &[],
             usage: None,
         };
-        let record = queued_record(&queued, &keeping);
+        let record = queued_record(&queued, keeping);
         let (id, tenant) = (record.id.clone(), record.tenant.clone());
         store
             .enqueue(record, body)
@@ -137,20 +137,19 @@ impl Engine {
     }
 }
 
-fn queued_record(queued: &Response<'_>, keeping: &Keeping) -> Record {
+fn queued_record(queued: &Response<'_>, keeping: Keeping) -> Record {
     let mut body = Vec::new();
     queued.write_without_output(&mut body);
-    let input = kept::list(keeping.input.iter().map(|item| item.json.as_str()));
     Record {
         id: queued.head.id.clone(),
-        tenant: keeping.tenant.clone(),
-        previous: keeping.previous.clone(),
-        conversation: keeping.conversation.clone(),
+        tenant: keeping.tenant,
+        previous: keeping.previous,
+        conversation: keeping.conversation,
         created_at: queued.head.created_at,
         background: true,
         status: Status::Queued,
         body: Bytes::from(body),
-        input: Bytes::from(input),
+        input: Bytes::from(keeping.input.into_json()),
         output: Bytes::from_static(b"[]"),
     }
 }
@@ -407,7 +406,7 @@ impl Work {
             made = self.make(request, &mut frames) => made,
         };
         let (record, items) = match made {
-            Ok(Some((keeping, outcome))) => keeping.record(outcome),
+            Ok(Some((mut keeping, outcome))) => keeping.record(outcome),
             // Somebody else has it now.
             Ok(None) => return,
             Err(error) => {

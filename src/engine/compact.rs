@@ -6,8 +6,9 @@ use super::account::Account;
 use super::caller::Caller;
 use super::prepare::{Order, Prepared, Purpose, only_translated};
 use super::{Asked, Engine};
-use crate::json::tree::Tree;
-use crate::responses::kept;
+use crate::json;
+use crate::json::Tree;
+use crate::responses::kept::{self, KeptList};
 use crate::responses::{CreateResponse, ErrorObject, OutputItem};
 use crate::translate::{Outcome, compaction};
 use crate::upstream::Refusal;
@@ -113,14 +114,13 @@ impl Engine {
         let body = mended.as_deref().unwrap_or(body);
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
         let history = self.history(&request, caller).await?;
-        let own = match CreateResponse::raw_input(body) {
+        let own = match request.raw_input(body) {
             Some(raw) => kept::keep_input(raw, id, |id| history.find(id)),
-            None => Vec::new(),
+            None => KeptList::default(),
         };
+        let own = own.iter().filter_map(|(_, json)| json::as_text(json));
         let before = history.raw_items().into_iter();
-        let all: Vec<&str> = before
-            .chain(own.iter().map(|item| item.json.as_str()))
-            .collect();
+        let all: Vec<&str> = before.chain(own).collect();
         let mut left = compaction::KEPT_BYTES;
         let mut people = Vec::new();
         for json in all.into_iter().rev() {

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::caller::Caller;
 use super::history::no_conversation;
-use super::keep::unavailable;
+use super::keep::{self, unavailable};
 use super::state::{Listing, deleted_object};
 use super::{Engine, check};
-use crate::json::Text;
+use crate::json::{self, Text};
 use crate::responses::request::Metadata;
 use crate::responses::{CreateResponse, ErrorObject, kept};
 use crate::store::{Conversation, Item, Store};
@@ -275,7 +275,7 @@ fn new_items(items: Option<&RawValue>, digits: &str) -> Result<Vec<Item>, Refusa
         Refusal::bad_request(error.with_code("invalid_value"))
     };
     // Read as a request's items are, so that none comes in that no request could use.
-    let read: Vec<crate::responses::InputItem<'_>> = serde_json::from_str(raw.get())
+    let read: Vec<crate::responses::InputItem<'_>> = json::from_raw(raw)
         .map_err(|error| wrong(format!("Invalid value for 'items': {error}")))?;
     if read.len() > MAX_ITEMS {
         return Err(wrong(format!(
@@ -284,13 +284,7 @@ fn new_items(items: Option<&RawValue>, digits: &str) -> Result<Vec<Item>, Refusa
         )));
     }
     let kept = kept::keep_input(raw, digits, |_| None);
-    Ok(kept
-        .into_iter()
-        .map(|item| Item {
-            id: item.id,
-            json: Bytes::from(item.json),
-        })
-        .collect())
+    Ok(kept.iter().map(keep::item).collect())
 }
 
 fn show(conversation: &Conversation) -> String {

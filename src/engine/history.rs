@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Engine;
 use super::caller::Caller;
 use super::keep::unavailable;
-use crate::json::TextOr;
+use crate::json::{self, TextOr};
 use crate::responses::input::InputItem;
 use crate::responses::{CreateResponse, ErrorObject, kept};
 use crate::store::{Status, Turn};
@@ -39,7 +39,7 @@ impl History {
         for item in &self.conversation {
             request.history.push(read(item)?);
         }
-        if let Some(TextOr::List(items)) = &mut request.input {
+        if let Some(TextOr::List(items)) = request.input.as_mut().map(|input| &mut input.value) {
             for item in items {
                 if let InputItem::Reference(Some(id)) = item
                     && let Some(json) = self.find(id)
@@ -82,8 +82,8 @@ impl History {
     }
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(json: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| {
+fn read<'a, T: serde::Deserialize<'a>>(item: &'a [u8]) -> Result<T, Refusal> {
+    json::from_slice(item).map_err(|error| {
         let message = format!("a stored item cannot be read: {error}");
         Refusal::new(500, ErrorObject::server(message))
     })
@@ -95,6 +95,17 @@ impl Engine {
     /// # Errors
     /// When it is not there, not the caller's, or cannot be had now.
     pub(super) async fn history(
+        &self,
+        request: &CreateResponse<'_>,
+        caller: &Caller,
+    ) -> Result<History, Refusal> {
+        match request.continues() || references(request).next().is_some() {
+            true => Box::pin(self.load_history(request, caller)).await,
+            false => Ok(History::default()),
+        }
+    }
+
+    async fn load_history(
         &self,
         request: &CreateResponse<'_>,
         caller: &Caller,
@@ -166,16 +177,7 @@ impl Engine {
         caller: &Caller,
         history: &mut History,
     ) -> Result<(), Refusal> {
-        let Some(TextOr::List(items)) = &request.input else {
-            return Ok(());
-        };
-        let wanted: Vec<&str> = items
-            .iter()
-            .filter_map(|item| match item {
-                InputItem::Reference(Some(id)) => Some(id.as_str()),
-                _ => None,
-            })
-            .collect();
+        let wanted: Vec<&str> = references(request).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -211,6 +213,18 @@ impl Engine {
         history.referred = referred;
         Ok(())
     }
+}
+
+/// The ids of the items that a request refers to.
+fn references<'r>(request: &'r CreateResponse<'_>) -> impl Iterator<Item = &'r str> {
+    let items = match request.input.as_ref().map(|input| &input.value) {
+        Some(TextOr::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    items.iter().filter_map(|item| match item {
+        InputItem::Reference(Some(id)) => Some(id.as_str()),
+        _ => None,
+    })
 }
 
 fn no_previous(id: &str) -> Refusal {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::background::Held;
 use super::caller::Lane;
-use crate::responses::kept::{self, KeptItem};
+use crate::responses::kept::KeptList;
 use crate::responses::{ErrorObject, OutputItem};
 use crate::store::{Item, Record, Status, Store, StoreError, Turn};
 use crate::translate::{Ending, Outcome};
@@ -71,7 +71,7 @@ pub(super) struct Keeping {
     pub(super) stores: bool,
     pub(super) background: bool,
     /// Its own input.
-    pub(super) input: Vec<KeptItem>,
+    pub(super) input: KeptList,
     /// What it continues, for a connection to remember.
     pub(super) history: Vec<Turn>,
     pub(super) unkept: Arc<Unkept>,
@@ -79,7 +79,7 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// Keeps a response. A store that fails takes nothing from the client: it is logged.
-    pub(super) async fn keep(self, outcome: Outcome) {
+    pub(super) async fn keep(mut self, outcome: Outcome) {
         let (record, items) = self.record(outcome);
         if let Some(lane) = &self.lane
             && matches!(record.status, Status::Completed | Status::Incomplete)
@@ -110,7 +110,7 @@ impl Keeping {
     }
 
     /// What is stored of a response, and what is added to its conversation.
-    pub(super) fn record(&self, outcome: Outcome) -> (Record, Vec<Item>) {
+    pub(super) fn record(&mut self, outcome: Outcome) -> (Record, Vec<Item>) {
         let mut body = Vec::new();
         outcome.response().write_without_output(&mut body);
         let status = match &outcome.ending {
@@ -118,21 +118,13 @@ impl Keeping {
             Ending::Incomplete(_) => Status::Incomplete,
             Ending::Failed(_) => Status::Failed,
         };
-        let output: Vec<KeptItem> = outcome.output.into_iter().map(keep_output).collect();
+        let input = std::mem::take(&mut self.input);
+        let output = keep_output(outcome.output);
         let items = match (&self.conversation, status) {
-            (Some(_), Status::Completed | Status::Incomplete) => self
-                .input
-                .iter()
-                .chain(&output)
-                .map(|item| Item {
-                    id: item.id.clone(),
-                    json: Bytes::from(item.json.clone()),
-                })
-                .collect(),
+            (Some(_), Status::Completed | Status::Incomplete) => {
+                input.iter().chain(output.iter()).map(item).collect()
+            }
             _ => Vec::new(),
-        };
-        let list = |items: &[KeptItem]| {
-            Bytes::from(kept::list(items.iter().map(|item| item.json.as_str())))
         };
         let record = Record {
             id: outcome.head.id,
@@ -143,18 +135,27 @@ impl Keeping {
             background: self.background,
             status,
             body: Bytes::from(body),
-            input: list(&self.input),
-            output: list(&output),
+            input: Bytes::from(input.into_json()),
+            output: Bytes::from(output.into_json()),
         };
         (record, items)
     }
 }
 
-fn keep_output(item: OutputItem) -> KeptItem {
-    let id = item.id().to_owned();
-    // Items always serialise.
-    let json = serde_json::to_string(&item.for_store()).unwrap_or_default();
-    KeptItem { id, json }
+fn keep_output(output: Vec<OutputItem>) -> KeptList {
+    let mut kept = KeptList::default();
+    for item in output {
+        kept.push(item.id().to_owned(), |_, out| item.for_store().write(out));
+    }
+    kept
+}
+
+/// An item as a conversation takes it.
+pub(super) fn item((id, json): (&str, &[u8])) -> Item {
+    Item {
+        id: id.to_owned(),
+        json: Bytes::copy_from_slice(json),
+    }
 }
 
 /// What a client is told when the store fails it.

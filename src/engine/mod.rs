@@ -400,7 +400,7 @@ impl Engine {
             logprobs,
             model: context.head.model.clone(),
             keepalive_interval: self.settings.keepalive_interval.filter(|_| stream),
-            asked: translate::text_bytes(journey.chat()),
+            asked: 0,
             watch: self.closing.watch(),
             permit,
         };

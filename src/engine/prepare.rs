@@ -14,7 +14,7 @@ use super::shape::{self, Shape};
 use super::{Engine, check};
 use crate::admission::Permit;
 use crate::json::{Text, TextOr};
-use crate::responses::kept::{self, KeptItem};
+use crate::responses::kept::{self, KeptList};
 use crate::responses::response::{Echo, Head};
 use crate::responses::{CreateResponse, ErrorObject};
 use crate::translate::{self, Sealing, Thinking, ToolMap, TurnContext};
@@ -104,6 +104,14 @@ impl Engine {
         body: &Bytes,
         order: &Order<'_>,
     ) -> Result<Prepared, Refusal> {
+        match CreateResponse::read(body) {
+            Some(request) => self.prepare_request(request, body, order).await,
+            None => Box::pin(self.prepare_odd(body, order)).await,
+        }
+    }
+
+    /// The same for a body that is wrong, or may have to be mended.
+    async fn prepare_odd(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         if let Some(mended) = CreateResponse::mend_surrogates(body) {
             return self.prepare_body(&Bytes::from(mended), order).await;
         }
@@ -123,6 +131,15 @@ impl Engine {
 
     async fn prepare_body(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
+        self.prepare_request(request, body, order).await
+    }
+
+    async fn prepare_request<'a>(
+        &self,
+        mut request: CreateResponse<'a>,
+        body: &'a Bytes,
+        order: &Order<'_>,
+    ) -> Result<Prepared, Refusal> {
         let model = match (request.model.clone(), order.purpose) {
             (Some(model), _) => model,
             (None, Purpose::Count) => Text::from(""),
@@ -146,7 +163,6 @@ impl Engine {
             // Nor can it know what we keep.
             stops.retain(|stop| !stop.passes());
         }
-        let mut request = request;
         history.enter(&mut request)?;
         let course = Course {
             choice,
@@ -174,7 +190,7 @@ impl Engine {
             request.store = Some(false);
         }
         if order.purpose == Purpose::Count && request.input.is_none() {
-            request.input = Some(TextOr::List(Vec::new()));
+            request.input = Some(TextOr::List(Vec::new()).into());
         }
         let model = request.model.clone().unwrap_or_default();
         let head = Head {
@@ -285,9 +301,9 @@ impl Engine {
             return None;
         }
         // Not before it is known that somebody wants it: most requests are long, and not stored.
-        let input: Vec<KeptItem> = match CreateResponse::raw_input(body) {
+        let input = match request.raw_input(body) {
             Some(raw) => kept::keep_input(raw, order.id, |id| history.find(id)),
-            None => Vec::new(),
+            None => KeptList::default(),
         };
         Some(Keeping {
             store: self.kept.store.clone().filter(|_| uses_store),

@@ -67,6 +67,8 @@ pub(super) struct Leg {
     pub(super) stop: Stop,
     pub(super) dialect: Arc<Dialect>,
     pub(super) question: Question,
+    /// How long it is, as its tokens are estimated by it.
+    pub(super) asked: usize,
     /// The way back for its calls.
     pub(super) tools: ToolMap,
     /// What the answer must fit, where the upstream does not see to it.
@@ -93,6 +95,8 @@ impl Leg {
 /// A request in the words of an upstream.
 struct Said {
     body: Vec<u8>,
+    /// How long that is, as its tokens are estimated by it.
+    asked: usize,
     tools: ToolMap,
     validator: Option<Arc<Validator>>,
     turns: usize,
@@ -118,6 +122,7 @@ impl Recipe {
             WireApi::Chat => self.lower(request, &stop, &dialect)?,
             WireApi::Responses => Said {
                 body: self.pass(&request, body, &stop),
+                asked: 0,
                 tools: ToolMap::default(),
                 validator: None,
                 turns: 0,
@@ -143,6 +148,7 @@ impl Recipe {
                 trace: TraceContext::default(),
             },
             stop,
+            asked: said.asked,
             dialect,
             tools: said.tools,
             validator: said.validator,
@@ -176,9 +182,16 @@ impl Recipe {
         self.log(&stop.upstream, &lowered.notes);
         let validator = lowered.schema.as_deref().map(structured::compile);
         let validator = validator.transpose().map_err(Refusal::bad_request)?;
+        // Only where there is anything else than text it is looked for.
+        let is_text = lowered.chat.is_text();
         let chat = dialect.edits.apply(lowered.chat.into_json());
+        let body = self.extra().apply(chat);
         Ok(Said {
-            body: self.extra().apply(chat),
+            asked: match is_text {
+                true => body.len(),
+                false => translate::text_bytes(&body),
+            },
+            body,
             tools: lowered.tools,
             validator: validator.map(Arc::new),
             turns: lowered.turns,

@@ -60,7 +60,7 @@ pub(super) struct RunSettings {
     pub(super) model: String,
     /// How long the client may hear nothing.
     pub(super) keepalive_interval: Option<Duration>,
-    /// The size of the request for the upstream, in bytes.
+    /// How long the request for the upstream is, as its tokens are estimated by it.
     pub(super) asked: usize,
     /// Tells when the process ends, and all that runs with it.
     pub(super) watch: Watch,
@@ -160,6 +160,7 @@ impl Run {
             tools,
             trial,
             chat,
+            asked,
             validator,
             call,
         } = arrival;
@@ -190,7 +191,7 @@ impl Run {
             account.unheard();
         }
         self.settings.upstream = upstream;
-        self.settings.asked = chat.len();
+        self.settings.asked = asked;
         self.source = Source::Answer(answer);
         self.journey = Some(journey);
         self.trial = Some(trial);

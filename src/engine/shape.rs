@@ -26,7 +26,7 @@ impl Shape {
         request.drop_turns = self.drop_turns;
         request.stream = Some(self.streams);
         if asks_for_summary(request)
-            && let Some(TextOr::List(items)) = &mut request.input
+            && let Some(TextOr::List(items)) = request.input.as_mut().map(|input| &mut input.value)
         {
             items.pop();
         }
@@ -46,7 +46,7 @@ impl Shape {
 
 /// Whether the last item asks for a summary of all before.
 pub(super) fn asks_for_summary(request: &CreateResponse<'_>) -> bool {
-    match &request.input {
+    match request.input.as_ref().map(|input| &input.value) {
         Some(TextOr::List(items)) => matches!(items.last(), Some(InputItem::CompactionTrigger)),
         _ => false,
     }
@@ -54,18 +54,18 @@ pub(super) fn asks_for_summary(request: &CreateResponse<'_>) -> bool {
 
 /// The conversation as one that asks for its summary: without tools and without a format.
 fn ask_for_summary(request: &mut CreateResponse<'_>) {
-    let items = match request.input.take() {
+    let items = match request.input.take().map(|input| input.value) {
         Some(TextOr::List(items)) => items,
         Some(TextOr::Text(text)) => vec![spoken(text)],
         // What it continues may be all there is.
         None => Vec::new(),
         // It will be refused for what it is.
         odd => {
-            request.input = odd;
+            request.input = odd.map(Into::into);
             return;
         }
     };
-    request.input = Some(TextOr::List(compaction::ask(items)));
+    request.input = Some(TextOr::List(compaction::ask(items)).into());
     request
         .history
         .retain(|item| !matches!(item, InputItem::Tools(_)));
@@ -78,13 +78,13 @@ fn ask_for_summary(request: &mut CreateResponse<'_>) {
 }
 
 fn push<'a>(request: &mut CreateResponse<'a>, item: InputItem<'a>) {
-    match &mut request.input {
+    match request.input.as_mut().map(|input| &mut input.value) {
         Some(TextOr::List(items)) => items.push(item),
         Some(TextOr::Text(text)) => {
             let spoken = spoken(std::mem::take(text));
-            request.input = Some(TextOr::List(vec![spoken, item]));
+            request.input = Some(TextOr::List(vec![spoken, item]).into());
         }
-        _ => request.input = Some(TextOr::List(vec![item])),
+        _ => request.input = Some(TextOr::List(vec![item]).into()),
     }
 }
 

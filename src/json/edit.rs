@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::members::last_wins;
 use super::text::Text;
 
 /// The deepest object that is merged into; deeper ones are replaced.
@@ -20,13 +21,13 @@ impl<'a> Object<'a> {
     /// Reads an object; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        super::from_str(text).ok()
     }
 
     /// Reads an object out of bytes; `None` if it is anything else.
     #[must_use]
     pub fn from_slice(bytes: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        Self::parse(super::as_text(bytes)?)
     }
 
     /// The text of a value.
@@ -117,17 +118,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, Cow<'de, RawValue>)> = Vec::new();
+                let mut members = Vec::new();
                 while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    let key = key.into_cow();
-                    let value = Cow::Borrowed(value);
-                    // The last one counts, as for most readers.
-                    match members.iter_mut().find(|(name, _)| *name == key) {
-                        Some((_, old)) => *old = value,
-                        None => members.push((key, value)),
-                    }
+                    members.push((key.into_cow(), Cow::Borrowed(value)));
                 }
-                Ok(Object(members))
+                Ok(Object(last_wins(members)))
             }
         }
 

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::unescape::Unescape;
+use super::decode::decode;
 
 /// A JSON string, borrowed where it can be.
 ///
@@ -55,13 +55,7 @@ impl<'a> Text<'a> {
         if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
             return Some(inside.into());
         }
-        // Pairs are rare, and whether one is whole is serde's to judge.
-        if memchr::memmem::find(inside.as_bytes(), b"\\u").is_some() {
-            return serde_json::from_str(raw.get()).ok();
-        }
-        let mut text = String::with_capacity(inside.len());
-        Unescape::default().push(inside, &mut text);
-        Some(text.into())
+        decode(inside).map(Self::from)
     }
 }
 

@@ -48,6 +48,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
         Ok(TextOr::Text(Text(Cow::Owned(text.to_owned()))))
     }
 
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(TextOr::Text(Text(Cow::Owned(text))))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         Vec::deserialize(SeqAccessDeserializer::new(seq)).map(TextOr::List)
     }

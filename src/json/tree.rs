@@ -7,11 +7,11 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 
 use memchr::memchr2;
 use serde_json::value::RawValue;
 
+use super::members::last_wins;
 use super::unescape::Unescape;
 
 /// How many levels of arrays and objects are taken apart.
@@ -46,8 +46,8 @@ impl<'a> Tree<'a> {
     /// pair becomes U+FFFD.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        // serde_json checks without recursion, so that the reader below can trust the text.
-        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        // It is checked without recursion, so that the reader below can trust the text.
+        let raw: &RawValue = super::from_str(text).ok()?;
         let mut reader = Reader {
             text: raw.get(),
             at: 0,
@@ -296,7 +296,7 @@ impl<'a> Reader<'a> {
             self.next()?;
             members.push((key, self.value(depth + 1)?));
             if self.next()? != b',' {
-                return Some(Tree::Object(without_repeats(members)));
+                return Some(Tree::Object(last_wins(members)));
             }
         }
     }
@@ -363,31 +363,4 @@ impl<'a> Reader<'a> {
             number => Tree::Number(Cow::Borrowed(number)),
         })
     }
-}
-
-/// Lets the last of equal keys win, in the place of the first.
-fn without_repeats(members: Members<'_>) -> Members<'_> {
-    // Nearly every object is small and has no repeats, which is told without allocating.
-    let repeats = if members.len() <= 16 {
-        let keys = || members.iter().map(|(key, _)| key).enumerate();
-        keys().any(|(at, key)| keys().take(at).any(|(_, earlier)| earlier == key))
-    } else {
-        let mut seen = HashSet::with_capacity(members.len());
-        !members.iter().all(|(key, _)| seen.insert(&**key))
-    };
-    if !repeats {
-        return members;
-    }
-    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(members.len());
-    let mut kept: Members<'_> = Vec::with_capacity(members.len());
-    for (key, value) in members {
-        match places.get(&key).and_then(|at| kept.get_mut(*at)) {
-            Some(slot) => slot.1 = value,
-            None => {
-                places.insert(key.clone(), kept.len());
-                kept.push((key, value));
-            }
-        }
-    }
-    kept
 }

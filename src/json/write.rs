@@ -3,12 +3,11 @@
 //! Every delta is one string written, so it is done in runs: what needs no escape is found many
 //! bytes at a time and copied in one piece. The bytes are those that `serde_json` writes.
 
-/// How many bytes are looked at together.
-const BLOCK: usize = 32;
-/// A byte in each of eight lanes.
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-/// The highest bit of each lane.
-const HIGH: u64 = ONES << 7;
+use super::word::{self, WORD};
+
+/// How many bytes are looked at together where nothing needs an escape: vector instructions tell
+/// whether any of them does.
+const BLOCK: usize = 4 * WORD;
 
 /// Writes a string with its quotes.
 ///
@@ -20,56 +19,64 @@ const HIGH: u64 = ONES << 7;
 /// assert_eq!(out, br#""a \"b\"\n\u0001"#.iter().chain("é\"".as_bytes()).copied().collect::<Vec<_>>());
 /// ```
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len() + 2);
+    out.reserve(text.len() + 2 + WORD);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some((run, byte, tail)) = split_at_escape(rest) {
-        out.extend_from_slice(run);
-        escape(out, byte);
-        rest = tail;
+    while !rest.is_empty() {
+        rest = copy_plain_blocks(out, rest);
+        rest = copy_to_escape(out, rest);
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
-/// What stands before the first byte that must be escaped, that byte, and what stands behind it.
-fn split_at_escape(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let (run, rest) = bytes.split_at_checked(plain_run(bytes))?;
-    let (byte, rest) = rest.split_first()?;
-    Some((run, *byte, rest))
-}
-
-/// How many bytes stand before the first that must be escaped.
-fn plain_run(bytes: &[u8]) -> usize {
-    // Whether any byte of a block must be is known by a few vector instructions; which one it is
-    // takes longer, and is asked of one block only.
-    let (blocks, _) = bytes.as_chunks::<BLOCK>();
-    let is_plain = |block: &&[u8; BLOCK]| {
-        let any = |any: bool, byte: &u8| any | needs_escape(*byte);
-        !block.iter().fold(false, any)
-    };
-    let plain = blocks.iter().take_while(is_plain).count() * BLOCK;
-    let (words, rest) = bytes.get(plain..).unwrap_or_default().as_chunks::<8>();
-    for (n, word) in words.iter().enumerate() {
-        let hits = hits(u64::from_le_bytes(*word));
-        if hits != 0 {
-            return plain + n * 8 + hits.trailing_zeros() as usize / 8;
+/// Copies blocks in which nothing needs an escape; returns what stands behind them.
+fn copy_plain_blocks<'t>(out: &mut Vec<u8>, mut text: &'t [u8]) -> &'t [u8] {
+    while let Some((block, rest)) = text.split_first_chunk::<BLOCK>() {
+        // Without a branch for each byte.
+        let any = |any: bool, byte: &u8| any | word::is_marked(*byte);
+        if block.iter().fold(false, any) {
+            break;
         }
+        out.extend_from_slice(block);
+        text = rest;
     }
-    let tail = rest.iter().position(|byte| needs_escape(*byte));
-    plain + words.len() * 8 + tail.unwrap_or(rest.len())
+    text
 }
 
-/// The highest bit of the lanes that must be escaped. A lane above a hit may be marked wrongly, by
-/// the borrow of the subtraction; the lowest mark is always right.
-fn hits(word: u64) -> u64 {
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGH
+/// Copies up to the first byte that needs an escape, and writes that; returns what stands behind it.
+fn copy_to_escape<'t>(out: &mut Vec<u8>, mut text: &'t [u8]) -> &'t [u8] {
+    while let Some((block, rest)) = text.split_first_chunk::<WORD>() {
+        let marks = word::marks(*block);
+        // A whole word is copied sooner than a part of one, and what is too much is taken back.
+        let start = out.len();
+        out.extend_from_slice(block);
+        if marks == 0 {
+            text = rest;
+            continue;
+        }
+        let plain = word::before_first(marks);
+        out.truncate(start + plain);
+        return write_first(out, text.get(plain..).unwrap_or_default());
+    }
+    while let Some(byte) = text.first() {
+        if word::is_marked(*byte) {
+            return write_first(out, text);
+        }
+        out.push(*byte);
+        text = text.get(1..).unwrap_or_default();
+    }
+    text
 }
 
-fn needs_escape(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+/// Writes the first byte, which needs an escape; returns what stands behind it.
+fn write_first<'t>(out: &mut Vec<u8>, text: &'t [u8]) -> &'t [u8] {
+    match text.split_first() {
+        Some((byte, rest)) => {
+            escape(out, *byte);
+            rest
+        }
+        None => text,
+    }
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {

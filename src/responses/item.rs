@@ -1,7 +1,11 @@
 //! The items of an answer.
 
+mod write;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+pub(super) use write::list;
 
 /// One item of an answer, as it stands in `response.output` and in `output_item.*` events.
 #[derive(Debug, Clone, Serialize)]

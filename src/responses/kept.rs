@@ -3,17 +3,21 @@
 //! An item's id is its response's with another prefix and a number: `msg_` + 32 hex digits of the
 //! response + at least 4 of the item. So the response that has an item is known by the item's id.
 
+mod input;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use input::keep_input;
+
 use super::error::ErrorObject;
-use crate::json::Text;
 use crate::json::tree::Tree;
+use crate::json::{self, Text};
 
 /// The hex digits of an id that belong to the response.
 const RESPONSE_DIGITS: usize = 32;
@@ -23,133 +27,64 @@ const FIRST_INPUT: usize = 0x8000;
 /// The longest id of a client's own that is kept: longer ones do not fit into an index.
 const MAX_ID: usize = 512;
 
-/// An item that is kept.
+/// Items that are kept, as a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptItem {
-    /// Its id.
-    pub id: String,
-    /// The item as JSON, the id in it.
-    pub json: String,
+pub struct KeptList {
+    /// The list, without its end.
+    json: Vec<u8>,
+    items: Vec<KeptItem>,
 }
 
-/// Reads a request's `input` (or items that are added to a conversation) for keeping. `digits` are
-/// those of the response; `resolve` finds the JSON of an item that is referred to.
-#[must_use]
-pub fn keep_input<'a>(
-    input: &'a RawValue,
-    digits: &str,
-    resolve: impl Fn(&str) -> Option<&'a str>,
-) -> Vec<KeptItem> {
-    let items = match Tree::parse(input.get()) {
-        Some(Tree::Array(items)) => items,
-        Some(Tree::String(text)) => {
-            let mut message = Tree::object();
-            message.insert("role", Tree::string("user"));
-            message.insert("content", Tree::String(text));
-            vec![message]
-        }
-        _ => Vec::new(),
-    };
-    let mut kept = Vec::with_capacity(items.len());
-    for (n, item) in items.into_iter().enumerate() {
-        let Some(mut item) = follow(item, &resolve) else {
-            continue;
-        };
-        if !item.is_object() {
-            continue;
-        }
-        complete(&mut item, digits, FIRST_INPUT + n);
-        let mut json = String::new();
-        item.write(&mut json);
-        let id = item.get("id").and_then(Tree::as_str).unwrap_or_default();
-        kept.push(KeptItem {
-            id: id.to_owned(),
+/// An item of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KeptItem {
+    id: String,
+    /// Where it stands.
+    place: Range<usize>,
+}
+
+impl Default for KeptList {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+impl KeptList {
+    /// An empty list, with room for items of so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut json = Vec::with_capacity(bytes + bytes / 8 + 2);
+        json.push(b'[');
+        Self {
             json,
-        });
+            items: Vec::new(),
+        }
     }
-    kept
-}
 
-/// The item itself, or the one it refers to; nothing if that is not there.
-fn follow<'a>(item: Tree<'a>, resolve: &impl Fn(&str) -> Option<&'a str>) -> Option<Tree<'a>> {
-    let kind = item.get("type").and_then(Tree::as_str);
-    let refers = match kind {
-        Some(kind) => kind == "item_reference",
-        None => !item.has("role") && !item.has("content"),
-    };
-    if !refers {
-        return Some(item);
+    /// Adds the item that `write` writes, with the id in it.
+    pub fn push(&mut self, id: String, write: impl FnOnce(&str, &mut Vec<u8>)) {
+        if !self.items.is_empty() {
+            self.json.push(b',');
+        }
+        let start = self.json.len();
+        write(&id, &mut self.json);
+        let place = start..self.json.len();
+        self.items.push(KeptItem { id, place });
     }
-    let id = item.get("id").and_then(Tree::as_str)?;
-    Tree::parse(resolve(id)?)
-}
 
-/// Gives an item what clients may leave out and readers rely on.
-fn complete(item: &mut Tree<'_>, digits: &str, number: usize) {
-    let kind = match item.get("type").and_then(Tree::as_str) {
-        Some(kind) => kind.to_owned(),
-        None => {
-            item.insert("type", Tree::string("message"));
-            "message".to_owned()
-        }
-    };
-    let known = item.get("id").and_then(Tree::as_str);
-    if known.is_none_or(|id| id.is_empty() || id.len() > MAX_ID) {
-        let id = format!("{}_{digits}{number:04x}", prefix(&kind));
-        item.insert("id", Tree::string(id));
+    /// The items, each with its id, as JSON.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.items.iter().map(|item| {
+            let json = self.json.get(item.place.clone());
+            (item.id.as_str(), json.unwrap_or_default())
+        })
     }
-    match kind.as_str() {
-        "message" => complete_message(item),
-        "reasoning" if !item.has("summary") => {
-            item.insert("summary", Tree::Array(Vec::new()));
-        }
-        _ => {}
-    }
-    let has_status = kind == "message" || kind.ends_with("_call") || kind.ends_with("_call_output");
-    if has_status
-        && item
-            .get("status")
-            .is_none_or(|status| *status == Tree::Null)
-    {
-        item.insert("status", Tree::string("completed"));
-    }
-}
 
-fn complete_message(item: &mut Tree<'_>) {
-    let by_model = item.get("role").and_then(Tree::as_str) == Some("assistant");
-    let text_kind = if by_model {
-        "output_text"
-    } else {
-        "input_text"
-    };
-    let parts = match item.remove("content") {
-        Some(Tree::Array(parts)) => parts,
-        Some(Tree::String(text)) => {
-            let mut part = Tree::object();
-            part.insert("text", Tree::String(text));
-            vec![part]
-        }
-        Some(part) if part.is_object() => vec![part],
-        _ => Vec::new(),
-    };
-    item.insert("content", Tree::Array(parts));
-    let Some(Tree::Array(parts)) = item.get_mut("content") else {
-        return;
-    };
-    for part in parts {
-        let kind = part.get("type").and_then(Tree::as_str);
-        let is_text = matches!(kind, None | Some("text" | "input_text" | "output_text"));
-        if is_text && part.has("text") {
-            part.insert("type", Tree::string(text_kind));
-        }
-        let missing = match part.get("type").and_then(Tree::as_str) {
-            Some("input_image") if !part.has("detail") => ("detail", Tree::string("auto")),
-            Some("output_text") if !part.has("annotations") => {
-                ("annotations", Tree::Array(Vec::new()))
-            }
-            _ => continue,
-        };
-        part.insert(missing.0, missing.1);
+    /// The list as JSON.
+    #[must_use]
+    pub fn into_json(mut self) -> Vec<u8> {
+        self.json.push(b']');
+        self.json
     }
 }
 
@@ -229,9 +164,9 @@ pub fn split(list: &[u8]) -> Vec<(Text<'_>, &RawValue)> {
         id: Option<Text<'a>>,
     }
 
-    let items: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    let items: Vec<&RawValue> = json::from_slice(list).unwrap_or_default();
     let id_of = |raw: &'_ RawValue| -> Option<String> {
-        let Id { id } = serde_json::from_str(raw.get()).ok()?;
+        let Id { id } = json::from_str(raw.get()).ok()?;
         id.map(|id| id.to_string())
     };
     items

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
 use super::input::InputItem;
-use crate::json::{Text, TextOr, repair};
+use crate::json::{self, Spanned, Text, TextOr, repair};
 
 /// A request for a response. Keys that we do not know are let pass, as the API's clients send more
 /// than is written down.
@@ -22,7 +22,7 @@ pub struct CreateResponse<'a> {
     pub model: Option<Text<'a>>,
     /// What is said: a string, or items.
     #[serde(default)]
-    pub input: Option<TextOr<'a, InputItem<'a>>>,
+    pub input: Option<Spanned<'a, TextOr<'a, InputItem<'a>>>>,
     /// The system message; it does not carry over from a previous response.
     #[serde(default, borrow)]
     pub instructions: Option<&'a RawValue>,
@@ -134,15 +134,21 @@ impl<'a> CreateResponse<'a> {
     /// What the API answers with 400: not JSON, or a value of a type that its key does not take,
     /// with the key's path in `param`.
     pub fn parse(body: &'a [u8]) -> Result<Self, ErrorObject> {
-        // As text, so that its strings need not be looked through for broken ones again.
-        let read = match std::str::from_utf8(body) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(body),
-        };
-        match read {
+        if let Some(request) = Self::read(body) {
+            return Ok(request);
+        }
+        match serde_json::from_slice(body) {
             Ok(Object(request)) => Ok(request),
             Err(error) => Err(explain(body, &error)),
         }
+    }
+
+    /// Reads a request body in which nothing is out of the ordinary, and nothing to be mended: the
+    /// fast way, which leaves all others to [`Self::parse`].
+    #[must_use]
+    pub fn read(body: &'a [u8]) -> Option<Self> {
+        let Object(request) = json::read(json::as_text(body)?)?;
+        Some(request)
     }
 
     /// The body without what keeps it from being JSON although its meaning is plain: halves of
@@ -162,16 +168,22 @@ impl<'a> CreateResponse<'a> {
             .flatten()
     }
 
-    /// The `input` of a body, unread.
+    /// The `input`, unread. `body` is what the request was read from.
     #[must_use]
-    pub fn raw_input(body: &'a [u8]) -> Option<&'a RawValue> {
+    pub fn raw_input(&self, body: &'a [u8]) -> Option<&'a RawValue> {
+        if let Some(input) = &self.input
+            && input.raw.is_some()
+        {
+            return input.raw;
+        }
+
         #[derive(Deserialize)]
         struct Input<'a> {
             #[serde(default, borrow)]
             input: Option<&'a RawValue>,
         }
 
-        let body: Input<'a> = serde_json::from_slice(body).ok()?;
+        let body: Input<'a> = json::from_slice(body).ok()?;
         body.input
     }
 

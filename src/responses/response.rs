@@ -2,14 +2,16 @@
 
 mod members;
 
-use members::Members;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
-use super::item::OutputItem;
+use super::item::{OutputItem, list};
 use super::request::{CreateResponse, ReasoningOptions};
 use super::usage::Usage;
+
+/// What a tool takes for the keys that it has in an answer and not in a request, at most.
+const TOOL_BYTES: usize = 64;
 
 /// A response at one moment of its life, to be written.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +116,7 @@ impl Response<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_head(out);
         out.extend_from_slice(b",\"output\":");
-        json(out, self.output);
+        list(out, self.output, OutputItem::write);
         self.write_tail(out);
     }
 
@@ -168,7 +170,7 @@ impl Response<'_> {
     fn write_tail(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"usage\":");
         json(out, &self.usage);
-        out.extend_from_slice(self.head.echo.0.as_bytes());
+        out.extend_from_slice(&self.head.echo.0);
         out.push(b'}');
     }
 }
@@ -202,13 +204,16 @@ impl<'a> From<&'a ErrorObject> for ResponseError<'a> {
 /// The part of a response object that repeats the request, ready to be written: `,"key":value` for
 /// each key.
 #[derive(Debug, Clone, Default)]
-pub struct Echo(Box<str>);
+pub struct Echo(Box<[u8]>);
 
 impl Echo {
     /// Prepares what is repeated, with the API's defaults for what the request left out.
     #[must_use]
     pub fn new(request: &CreateResponse<'_>) -> Self {
-        let mut out = Fields(Vec::with_capacity(1024));
+        let tools = request.tools.as_deref().unwrap_or_default();
+        let raw = request.instructions.iter().chain(tools);
+        let raw: usize = raw.map(|value| value.get().len() + TOOL_BYTES).sum();
+        let mut out = Fields(Vec::with_capacity(1024 + raw));
         out.field("background", &request.background.unwrap_or(false));
         if let Some(id) = request.conversation_id() {
             out.field("conversation", &Id { id: &id });
@@ -239,7 +244,7 @@ impl Echo {
             Some(choice) if choice.get() != "null" => out.field("tool_choice", choice),
             _ => out.field("tool_choice", "auto"),
         }
-        out.tools(request.tools.as_deref().unwrap_or_default());
+        out.tools(tools);
         out.field("top_logprobs", &request.top_logprobs.unwrap_or(0));
         out.field("top_p", &request.top_p.unwrap_or(1.0));
         out.field(
@@ -247,19 +252,21 @@ impl Echo {
             request.truncation.as_deref().unwrap_or("disabled"),
         );
         out.field("user", &request.user);
-        Self(one_line(out.0).into_boxed_str())
+        one_line(&mut out.0);
+        Self(out.0.into_boxed_slice())
     }
 }
 
 /// Raw JSON of the client may be laid out in lines, which would end the data line of an event. A
 /// line's end within JSON is white space between tokens, never part of a string.
-fn one_line(mut json: Vec<u8>) -> String {
-    for byte in &mut json {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+fn one_line(json: &mut [u8]) {
+    for byte in json {
+        // Without a branch, so that many are looked at together.
+        *byte = match (*byte == b'\n') | (*byte == b'\r') {
+            true => b' ',
+            false => *byte,
+        };
     }
-    String::from_utf8(json).unwrap_or_default()
 }
 
 /// The summary under its present name, whichever the client used.
@@ -314,16 +321,9 @@ impl Fields {
             if n > 0 {
                 self.0.push(b',');
             }
-            self.tool(tool);
+            members::write(&mut self.0, tool);
         }
         self.0.push(b']');
-    }
-
-    fn tool(&mut self, tool: &RawValue) {
-        match Members::of_function(tool) {
-            Some(members) => members.write(&mut self.0),
-            None => self.0.extend_from_slice(tool.get().as_bytes()),
-        }
     }
 }
 

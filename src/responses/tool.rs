@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::ErrorObject;
-use crate::json::Text;
+use crate::json::{self, Text};
 
 /// One tool.
 #[derive(Debug, Clone)]
@@ -112,8 +112,7 @@ impl<'a> Tool<'a> {
         if !raw.get().starts_with('{') {
             return Err(invalid(&"expected an object"));
         }
-        let fields: ToolFields<'a> =
-            serde_json::from_str(raw.get()).map_err(|error| invalid(&error))?;
+        let fields: ToolFields<'a> = json::from_raw(raw).map_err(|error| invalid(&error))?;
         Self::try_from(fields).map_err(|NoName| {
             let param = format!("{param}.name");
             ErrorObject::invalid(format!("Missing required parameter: '{param}'."))

@@ -118,6 +118,14 @@ impl Row {
         })
     }
 
+    pub(super) fn maybe_bytes(&self, at: usize) -> Result<Option<Bytes>, Fault> {
+        let bytes: Option<Vec<u8>> = match self {
+            Self::Sqlite(row) => row.try_get(at)?,
+            Self::Postgres(row) => row.try_get(at)?,
+        };
+        Ok(bytes.map(Bytes::from))
+    }
+
     pub(super) fn bytes(&self, at: usize) -> Result<Bytes, Fault> {
         let bytes: Vec<u8> = match self {
             Self::Sqlite(row) => row.try_get(at)?,

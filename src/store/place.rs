@@ -21,6 +21,10 @@ use super::work::Pools;
 const SQLITE: &[&str] = &[include_str!("migrations/sqlite/0001_first.sql")];
 const POSTGRES: &[&str] = &[include_str!("migrations/postgres/0001_first.sql")];
 
+/// The page of a file that is made. A response is up to a few hundred kilobytes, of which each page is
+/// written and copied by itself; of a small one a handful of pages changes.
+const PAGE_BYTES: u32 = 16 * 1024;
+
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -83,6 +87,7 @@ async fn file(path: &Path, settings: &Settings) -> Result<Opened, StoreError> {
     // does not wait by itself for the change of the journal's mode.
     let first = options
         .clone()
+        .page_size(PAGE_BYTES)
         .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal);
     let mut conn = loop {

@@ -12,7 +12,6 @@ mod people;
 mod turn;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use content::join;
 use turn::ModelTurn;
@@ -41,8 +40,8 @@ pub(super) struct Conversation<'a, 'c> {
     tools: &'c ToolMap,
     seal: &'c dyn Seal,
     notes: &'c mut Vec<Note>,
-    /// Outputs by the number of their call's item.
-    outputs: HashMap<usize, OutputBody<'a>>,
+    /// For each item its output, if it is a call that has one.
+    outputs: Vec<Option<OutputBody<'a>>>,
     /// What goes into the one message in front.
     system: Vec<Cow<'a, str>>,
     messages: Vec<Message<'a>>,
@@ -67,7 +66,7 @@ impl<'a, 'c> Conversation<'a, 'c> {
             tools,
             seal,
             notes,
-            outputs: HashMap::new(),
+            outputs: Vec::new(),
             system: Vec::new(),
             messages: Vec::new(),
             turn: ModelTurn::default(),
@@ -118,22 +117,28 @@ impl<'a, 'c> Conversation<'a, 'c> {
         if continues {
             answers::check(&items, &pairs)?;
         }
-        for (output, call) in &pairs {
-            // What is left in its place tells where a turn ends.
-            let body = match items.get_mut(*output) {
-                Some(InputItem::Output(output)) => {
-                    std::mem::replace(&mut output.body, OutputBody::Empty)
-                }
-                Some(InputItem::Tools(found)) => {
-                    let names = self.tools.sent_names(&found.tools);
-                    OutputBody::Content(TextOr::Text(found_tools(&names).into()))
-                }
-                _ => continue,
+        self.outputs.resize_with(items.len(), || None);
+        self.messages.reserve(items.len());
+        for (item, call) in items.iter_mut().zip(&pairs) {
+            let Some(output) = call.and_then(|call| self.outputs.get_mut(call)) else {
+                continue;
             };
-            self.outputs.insert(*call, body);
+            // What is left in its place tells where a turn ends.
+            *output = match item {
+                InputItem::Output(output) => {
+                    Some(std::mem::replace(&mut output.body, OutputBody::Empty))
+                }
+                InputItem::Tools(found) => {
+                    let names = self.tools.sent_names(&found.tools);
+                    Some(OutputBody::Content(TextOr::Text(
+                        found_tools(&names).into(),
+                    )))
+                }
+                _ => None,
+            };
         }
-        for (n, item) in items.into_iter().enumerate() {
-            if pairs.contains_key(&n) {
+        for (n, (item, answers)) in items.into_iter().zip(pairs).enumerate() {
+            if answers.is_some() {
                 self.turn.answered |= !self.turn.calls.is_empty();
             } else {
                 self.item(item, n.saturating_sub(before), n)?;

@@ -8,7 +8,7 @@ use super::sink::Sink;
 use super::turn::{End, Turn};
 use crate::chat::Chunk;
 use crate::chat::error::UpstreamError;
-use crate::json::repair;
+use crate::json::{self, repair};
 use crate::responses::ErrorObject;
 
 /// How much of an answer is kept to tell what it was, if it turns out to be no answer.
@@ -94,8 +94,12 @@ impl Reader {
                 .split(|byte| *byte == b'\n')
                 .map(<[u8]>::trim_ascii)
         };
-        let is_one = serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok();
-        if !is_one && lines().filter(|line| line.starts_with(b"{")).count() > 1 {
+        let has_lines = memchr::memchr(b'\n', document).is_some();
+        let objects = || lines().filter(|line| line.starts_with(b"{")).count();
+        if has_lines
+            && objects() > 1
+            && json::from_slice::<serde::de::IgnoredAny>(document).is_err()
+        {
             for line in lines() {
                 self.data(line, turn, sink);
             }
@@ -189,7 +193,7 @@ impl Reader {
             self.fail("the upstream sent a chunk that cannot be read: it is no object".into());
             return;
         }
-        match serde_json::from_slice::<Chunk<'_>>(data) {
+        match json::from_slice::<Chunk<'_>>(data) {
             Ok(chunk) => {
                 self.likeness.remember(&chunk, data);
                 self.take(chunk, data, turn, sink);

@@ -15,7 +15,7 @@ use super::tools::{Lowering, ToolMap};
 use super::truncate;
 use crate::chat::ChatRequest;
 use crate::chat::request::{StreamOptions, ToolChoice};
-use crate::json::{Text, TextOr};
+use crate::json::{self, Text, TextOr};
 use crate::profile::{
     Drop, Effort, HealFormat, Keep, MaxTokensField, Profile, StreamUsage, ThinkingSwitch, Tools,
 };
@@ -196,9 +196,12 @@ fn take_input<'a>(
     request: &mut CreateResponse<'a>,
     items: &mut Vec<InputItem<'a>>,
 ) -> Result<(), ErrorObject> {
-    match request.input.take() {
+    match request.input.take().map(|input| input.value) {
         Some(TextOr::List(own)) => {
-            items.extend(own);
+            match items.is_empty() {
+                true => *items = own,
+                false => items.extend(own),
+            }
             Ok(())
         }
         Some(TextOr::Text(text)) => {
@@ -225,7 +228,7 @@ fn instructions<'a>(request: &CreateResponse<'a>) -> Result<Option<Cow<'a, str>>
     let Some(raw) = request.instructions else {
         return Ok(None);
     };
-    let text = match serde_json::from_str::<TextOr<'a, InputItem<'a>>>(raw.get()) {
+    let text = match json::from_raw::<TextOr<'a, InputItem<'a>>>(raw) {
         Ok(TextOr::Text(text)) => text.into_cow(),
         Ok(TextOr::List(items)) => {
             Cow::Owned(items.iter().map(item_text).collect::<Vec<_>>().join("\n\n"))

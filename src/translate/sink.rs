@@ -38,6 +38,9 @@ impl Bytes {
     #[must_use]
     pub fn take_before_lifecycle(&mut self) -> bytes::Bytes {
         let at = std::mem::take(&mut self.lifecycle_at).min(self.out.len());
+        if at == 0 {
+            return bytes::Bytes::new();
+        }
         let rest = self.out.split_off(at);
         std::mem::replace(&mut self.out, rest).into()
     }
@@ -61,7 +64,9 @@ impl Sink for Bytes {
 
     fn lifecycle(&mut self, sequence_number: u64, kind: &'static str, response: &Response<'_>) {
         self.lifecycle_at = self.out.len();
-        self.out.reserve(response.size_hint());
+        // What announces a response comes twice.
+        let times = if kind == "response.created" { 2 } else { 1 };
+        self.out.reserve(times * response.size_hint());
         sse::write_event(&mut self.out, kind, |out| {
             write_head(out, kind, sequence_number);
             out.extend_from_slice(b",\"response\":");

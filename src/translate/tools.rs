@@ -3,7 +3,7 @@
 mod choice;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -29,7 +29,7 @@ pub struct ToolMap {
     entries: Vec<Origin>,
     by_sent_name: HashMap<String, usize>,
     /// Ids of calls in the conversation: a new call must not have one of them.
-    call_ids: HashSet<String>,
+    call_ids: Vec<String>,
     /// What calls in the text are measured by, if they count.
     healing: Option<Arc<Plan>>,
 }
@@ -75,12 +75,12 @@ impl ToolMap {
 
     /// Whether some call of the conversation has that id.
     pub(super) fn knows_call(&self, id: &str) -> bool {
-        self.call_ids.contains(id)
+        self.call_ids.iter().any(|known| known == id)
     }
 
     /// Keeps the ids of the calls in a conversation.
     pub(super) fn keep_call_ids(&mut self, ids: Vec<String>) {
-        self.call_ids.extend(ids);
+        self.call_ids = ids;
     }
 
     /// The tool that the upstream called; a name that was not offered is taken for a function, so

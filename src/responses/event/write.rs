@@ -146,7 +146,8 @@ impl At<'_> {
 impl ItemEvent<'_> {
     fn write(&self, out: &mut Members<'_>) {
         out.number(",\"output_index\":", self.output_index);
-        out.value(",\"item\":", self.item);
+        out.0.extend_from_slice(b",\"item\":");
+        self.item.write(out.0);
     }
 }
 
@@ -154,7 +155,11 @@ impl PartEvent<'_, Part<'_>> {
     fn write(&self, out: &mut Members<'_>) {
         self.at.write(out);
         out.content_index(self.content_index);
-        out.value(",\"part\":", &self.part);
+        out.0.extend_from_slice(b",\"part\":");
+        match self.part {
+            Part::Content(part) => part.write(out.0),
+            Part::Reasoning(part) => out.value("", part),
+        }
     }
 }
 

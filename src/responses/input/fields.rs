@@ -15,7 +15,7 @@ use super::{
     Call, CallKind, Configuration, InputItem, Output, OutputBody, Payload, Reasoning, Role,
     ToolsItem,
 };
-use crate::json::{Text, TextOr};
+use crate::json::{self, Known, Text, TextOr};
 use crate::responses::content::{Content, Part};
 use crate::responses::request::{ReasoningOptions, TextOptions};
 
@@ -75,7 +75,10 @@ impl<'de> Visitor<'de> for ItemVisitor {
         }
         if reading != Reading::Never {
             for (key, value) in aside {
-                fields.set(key, value).map_err(A::Error::custom)?;
+                // What the fast way refuses is read again, or complained of.
+                if fields.set(key, Known(value)).is_err() {
+                    fields.set(key, value).map_err(A::Error::custom)?;
+                }
             }
         }
         fields.item().map_err(A::Error::custom)
@@ -83,8 +86,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
 }
 
 fn speaker(raw: &RawValue) -> Option<Role> {
-    let name: Text<'_> = serde_json::from_str(raw.get()).ok()?;
-    role_of(&name)
+    role_of(&Text::of_raw(raw)?)
 }
 
 fn role_of(name: &str) -> Option<Role> {
@@ -331,7 +333,7 @@ impl<'a> ItemFields<'a> {
 
     fn output(self, kind: OutputKind) -> Result<InputItem<'a>, String> {
         let body = match (self.output, kind) {
-            (Some(raw), OutputKind::Shell) => match serde_json::from_str(raw.get()) {
+            (Some(raw), OutputKind::Shell) => match json::from_raw(raw) {
                 Ok(commands) => OutputBody::Commands(commands),
                 Err(_) => output_body(raw)?,
             },
@@ -379,7 +381,7 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
         return Ok(OutputBody::Quoted(raw));
     }
     if text.starts_with('[') {
-        let parts = output_parts(text);
+        let parts = output_parts(raw);
         let known = |part: &Part<'_>| !matches!(part, Part::Other(_));
         if parts.is_empty() || parts.iter().any(known) {
             return Ok(OutputBody::Content(TextOr::List(parts)));
@@ -393,19 +395,17 @@ fn output_body(raw: &RawValue) -> Result<OutputBody<'_>, String> {
 }
 
 /// The parts of a list; one that does not read takes none of the others with it.
-fn output_parts(text: &str) -> Vec<Part<'_>> {
-    if let Ok(parts) = serde_json::from_str(text) {
+fn output_parts(raw: &RawValue) -> Vec<Part<'_>> {
+    if let Ok(parts) = json::from_raw(raw) {
         return parts;
     }
-    let each: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let each: Vec<&RawValue> = json::from_raw(raw).unwrap_or_default();
     each.into_iter()
-        .map(
-            |raw| match serde_json::from_str::<TextOr<'_, Part<'_>>>(raw.get()) {
-                Ok(TextOr::One(part)) => *part,
-                Ok(TextOr::Text(text)) => Part::Text(text),
-                _ => Part::Other(Text::default()),
-            },
-        )
+        .map(|raw| match json::from_raw::<TextOr<'_, Part<'_>>>(raw) {
+            Ok(TextOr::One(part)) => *part,
+            Ok(TextOr::Text(text)) => Part::Text(text),
+            _ => Part::Other(Text::default()),
+        })
         .collect()
 }
 

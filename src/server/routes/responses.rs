@@ -37,7 +37,9 @@ pub(in crate::server) async fn create(
         Err(response) => return response,
     };
     let id = new_id();
-    admit::answer(live.engine.create(body, &id, &caller).await, permit)
+    // What a response takes is set apart, or else each layer around this would move it.
+    let reply = Box::pin(live.engine.create(body, &id, &caller)).await;
+    admit::answer(reply, permit)
 }
 
 /// `POST /v1/responses/compact`: a conversation, summed up.

@@ -6,7 +6,7 @@
 //! forked. Places are never given out twice, and a history is whole only if it has as many
 //! responses as its last one's place says: one that was deleted, or never known, shows as a gap.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::super::conn::{Conn, Fault, Value};
 use super::super::types::{Item, Record, StoreError, Turn};
@@ -163,32 +163,32 @@ impl Operation for Delete {
     }
 }
 
-/// The statement behind [`History`].
-pub(in super::super) const HISTORY: &str = "\
-    WITH last AS (SELECT chain, place FROM responses WHERE id = $1 AND tenant = $2) \
-    SELECT r.place, r.id, r.status, r.input, r.output FROM last \
-    JOIN responses r ON r.chain = last.chain AND r.place <= last.place \
-    UNION ALL \
-    SELECT r.place, r.id, r.status, r.input, r.output FROM last \
-    JOIN chain_parts p ON p.chain = last.chain \
-    JOIN responses r ON r.chain = p.part AND r.place <= p.upto";
+/// The text of [`HISTORY`].
+macro_rules! history {
+    () => {
+        "WITH last AS (SELECT chain, place FROM responses WHERE id = $1 AND tenant = $2) \
+         SELECT r.place, r.id, r.status, r.input, r.output FROM last \
+         JOIN responses r ON r.chain = last.chain AND r.place <= last.place \
+         UNION ALL \
+         SELECT r.place, r.id, r.status, r.input, r.output FROM last \
+         JOIN chain_parts p ON p.chain = last.chain \
+         JOIN responses r ON r.chain = p.part AND r.place <= p.upto"
+    };
+}
 
-/// Between the columns and between the rows of [`history_in_one`]: signs that JSON has nowhere.
-const COLUMN: char = '\u{1}';
-const ROW: char = '\u{2}';
+/// The statement behind [`History`].
+pub(in super::super) const HISTORY: &str = history!();
+
+/// Between the columns and between the rows of [`HISTORY_IN_ONE`]: signs that JSON has nowhere.
+const COLUMN: u8 = 1;
+const ROW: u8 = 2;
 
 /// The same in one row, since SQLite hands each row from one thread to another.
-fn history_in_one() -> String {
-    let columns = [
-        "place",
-        "id",
-        "status",
-        "CAST(input AS TEXT)",
-        "CAST(output AS TEXT)",
-    ];
-    let row = columns.join(" || char(1) || ");
-    format!("SELECT group_concat({row}, char(2)) FROM ({HISTORY})")
-}
+const HISTORY_IN_ONE: &str = concat!(
+    "SELECT group_concat(concat_ws(char(1), place, id, status, input, output), char(2)) FROM (",
+    history!(),
+    ")"
+);
 
 /// All that led to a response, and it.
 pub(in super::super) struct History<'a> {
@@ -202,10 +202,9 @@ impl Operation for History<'_> {
     async fn run(&self, conn: &mut Conn) -> Result<Option<Vec<Turn>>, Fault> {
         let values = [Value::Text(self.id), Value::Text(self.tenant)];
         let mut turns = if conn.is_sqlite() {
-            let sql = sqlx::AssertSqlSafe(history_in_one());
-            let row = conn.row(sql, &values).await?;
-            let told = row.map(|row| row.maybe(0)).transpose()?.flatten();
-            told.map(taken_apart).unwrap_or_default()
+            let row = conn.row(HISTORY_IN_ONE, &values).await?;
+            let told = row.map(|row| row.maybe_bytes(0)).transpose()?.flatten();
+            told.map(|told| taken_apart(&told)).unwrap_or_default()
         } else {
             let mut turns = Vec::new();
             for row in conn.rows(HISTORY, &values).await? {
@@ -228,21 +227,30 @@ impl Operation for History<'_> {
 }
 
 /// The turns in the one row, which they share.
-fn taken_apart(told: String) -> Vec<(u64, Turn)> {
-    let told = Bytes::from(told);
-    let text = std::str::from_utf8(&told).unwrap_or_default();
-    let turn = |row: &str| {
-        let mut columns = row.splitn(5, COLUMN);
-        let place = columns.next()?.parse().ok()?;
-        let turn = Turn {
-            id: columns.next()?.to_owned(),
-            status: status(columns.next()?),
-            input: told.slice_ref(columns.next()?.as_bytes()),
-            output: told.slice_ref(columns.next()?.as_bytes()),
-        };
-        Some((place, turn))
+fn taken_apart(told: &Bytes) -> Vec<(u64, Turn)> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(ROW, told).chain([told.len()]);
+    let rows = ends.map(|end| told.slice(std::mem::replace(&mut start, end + 1)..end));
+    rows.filter_map(turn).collect()
+}
+
+/// A turn and its place.
+fn turn(row: Bytes) -> Option<(u64, Turn)> {
+    let mut rest = row;
+    let mut column = || {
+        let end = memchr::memchr(COLUMN, &rest)?;
+        let column = rest.split_to(end);
+        rest.advance(1);
+        Some(column)
     };
-    text.split(ROW).filter_map(turn).collect()
+    let (place, id, state, input) = (column()?, column()?, column()?, column()?);
+    let turn = Turn {
+        id: std::str::from_utf8(&id).ok()?.to_owned(),
+        status: status(std::str::from_utf8(&state).ok()?),
+        input,
+        output: rest,
+    };
+    Some((std::str::from_utf8(&place).ok()?.parse().ok()?, turn))
 }
 
 /// Single responses' turns.

@@ -14,7 +14,7 @@ const BUDGET: i64 = 64;
 
 /// How many pages of a SQLite file stay free for what comes next, and how many one transaction
 /// gives back to the system.
-const SPARE_PAGES: i64 = 1024;
+const SPARE_PAGES: i64 = 256;
 
 /// One transaction's share of a sweep.
 pub(in super::super) struct Sweep {
@@ -186,7 +186,7 @@ impl Operation for GiveBack {
         if number(conn, "PRAGMA freelist_count", &[]).await? <= SPARE_PAGES {
             return Ok(false);
         }
-        conn.execute("PRAGMA incremental_vacuum(512)", &[]).await?;
+        conn.execute("PRAGMA incremental_vacuum(128)", &[]).await?;
         Ok(true)
     }
 }

@@ -4,7 +4,7 @@
 //! and a call that was broken off may come again. So an output belongs to the latest turn before it
 //! that has an open call of its id, and within one turn to the first such call.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::responses::ErrorObject;
 use crate::responses::input::{CallKind, InputItem, Role};
@@ -12,11 +12,10 @@ use crate::responses::input::{CallKind, InputItem, Role};
 /// Calls without an output so far, by id: the number of their turn and of their item.
 type Open<'i> = HashMap<&'i str, Vec<(usize, usize)>>;
 
-/// For the numbers of outputs, the numbers of the calls that they answer. Outputs that answer none
-/// are not in it.
-pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
+/// For each item the number of the call that it answers, if it is an output that answers one.
+pub(super) fn pair(items: &[InputItem<'_>]) -> Vec<Option<usize>> {
     let mut open: Open<'_> = HashMap::new();
-    let mut pairs = HashMap::new();
+    let mut pairs = vec![None; items.len()];
     let mut astray = Vec::new();
     let mut turn = 0;
     for (n, item) in items.iter().enumerate() {
@@ -31,9 +30,9 @@ pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
             item => {
                 let Some(id) = answered(item) else { continue };
                 turn += 1;
-                match take_latest(&mut open, id) {
-                    Some(call) => _ = pairs.insert(n, call),
-                    None => astray.push((n, id)),
+                match (take_latest(&mut open, id), pairs.get_mut(n)) {
+                    (Some(call), Some(answered)) => *answered = Some(call),
+                    _ => astray.push((n, id)),
                 }
             }
         }
@@ -44,8 +43,8 @@ pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
             let at = calls.iter().position(|(_, call)| *call > n)?;
             Some(calls.remove(at).1)
         });
-        if let Some(call) = later {
-            pairs.insert(n, call);
+        if let Some(answered) = pairs.get_mut(n) {
+            *answered = later;
         }
     }
     pairs
@@ -55,21 +54,23 @@ pub(super) fn pair(items: &[InputItem<'_>]) -> HashMap<usize, usize> {
 ///
 /// # Errors
 /// What the API says of the first that has not.
-pub(super) fn check(
-    items: &[InputItem<'_>],
-    pairs: &HashMap<usize, usize>,
-) -> Result<(), ErrorObject> {
-    let answered: HashSet<usize> = pairs.values().copied().collect();
-    for (n, item) in items.iter().enumerate() {
+pub(super) fn check(items: &[InputItem<'_>], pairs: &[Option<usize>]) -> Result<(), ErrorObject> {
+    let mut answered = vec![false; items.len()];
+    for call in pairs.iter().flatten() {
+        if let Some(answered) = answered.get_mut(*call) {
+            *answered = true;
+        }
+    }
+    for ((item, answers), answered) in items.iter().zip(pairs).zip(answered) {
         let (what, id) = match item {
-            InputItem::Call(call) if !answered.contains(&n) => {
+            InputItem::Call(call) if !answered => {
                 let what = match call.kind {
                     CallKind::Custom => "No tool output found for custom tool call",
                     _ => "No tool output found for function call",
                 };
                 (what, call.call_id.as_str())
             }
-            InputItem::Output(output) if !pairs.contains_key(&n) => {
+            InputItem::Output(output) if answers.is_none() => {
                 let Some(id) = &output.call_id else { continue };
                 let what = "No tool call found for function call output with call_id";
                 (what, id.as_str())

@@ -8,7 +8,7 @@ use crate::chat::Message;
 use crate::chat::message::{
     Assistant, Content as ChatContent, Function, FunctionTag, Part as ChatPart, ToolCall,
 };
-use crate::json::{Text, TextOr};
+use crate::json::{self, Text, TextOr};
 use crate::profile::{EmptyContent, ReasoningBack, ReasoningRequired};
 use crate::responses::input::{Call, CallKind, OutputBody, Payload};
 use crate::translate::carry::{Carry, CarryField};
@@ -114,7 +114,7 @@ impl<'a> Conversation<'a, '_> {
 
     /// What the tool message for the call in item `n` says.
     fn answer(&mut self, n: usize, id: &str, pictures: &mut Vec<ChatPart<'a>>) -> ChatContent<'a> {
-        let text = match self.outputs.remove(&n) {
+        let text = match self.outputs.get_mut(n).and_then(Option::take) {
             None => {
                 self.notes.push(Note::CallUnanswered(id.to_owned()));
                 Cow::Borrowed(UNANSWERED)
@@ -229,6 +229,5 @@ fn wrap(key: &str, text: &str) -> String {
 
 /// Whether text is a JSON object.
 fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    text.trim_start().starts_with('{') && json::is_json(text)
 }

@@ -321,3 +321,21 @@ fn token_counts_agree_with_each_other_whatever_the_upstream_says() {
         "{counts}"
     );
 }
+
+#[test]
+fn a_picture_is_estimated_by_what_it_is_worth_and_not_by_its_length() {
+    let picture = format!("data:image/png;base64,{}", "A".repeat(400_000));
+    let content = json!([
+        {"type": "input_text", "text": "What is it?"},
+        {"type": "input_image", "image_url": picture},
+    ]);
+    let upstream = Upstream::new([Reply::stream(&[text("A cat."), finish("stop")])]);
+    let proxy = Proxy::to(&upstream.base_url());
+    let request = json!({"model": "m", "input": [{"role": "user", "content": content}]});
+    let events = streamed(&proxy, &request);
+    let counted = last(&events)["usage"]["input_tokens"].as_u64();
+    assert!(
+        (800..1000).contains(&counted.expect("a number")),
+        "{counted:?}"
+    );
+}

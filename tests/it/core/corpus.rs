@@ -46,6 +46,11 @@ fn create_response_holds_for_its_corpus() {
 }
 
 #[test]
+fn read_json_holds_for_its_corpus() {
+    run("read_json", targets::read_json);
+}
+
+#[test]
 fn custom_input_holds_for_its_corpus() {
     run("custom_input", targets::custom_input);
 }
@@ -67,6 +72,7 @@ fn no_corpus_is_left_out() {
         "custom_input",
         "heal",
         "pipeline",
+        "read_json",
         "sse_decode",
     ];
     assert_eq!(found, run.map(String::from).into());
