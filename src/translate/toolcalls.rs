@@ -13,13 +13,18 @@
 //! 5. A call is announced once its name is known; until then its arguments wait.
 //! 6. Arguments that are a JSON string wait for the end: it may hold the object (encoded twice).
 
+mod call;
+mod progress;
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use super::event::ChatEvent;
 use crate::chat::chunk::{CustomCall, Function, ToolCall};
-use crate::json::{Text, Tree, string_lossy};
+use crate::json::{Text, string_lossy};
+use call::Call;
+use progress::Wholeness;
 
 /// The calls of one answer.
 #[derive(Debug, Default)]
@@ -30,27 +35,6 @@ pub(super) struct ToolCalls {
     /// Calls that were found in the text, each of which the server may also have found: name,
     /// arguments, and whether the server's own was met.
     healed: Vec<(String, String, bool)>,
-}
-
-#[derive(Debug, Default)]
-struct Call {
-    index: Option<i64>,
-    id: String,
-    name: String,
-    /// Its place among the announced ones, once it is announced.
-    slot: Option<usize>,
-    /// Arguments that wait for the name, or `{}` that may be a placeholder.
-    held: String,
-    progress: JsonProgress,
-    /// All of the arguments, to know a repetition by.
-    arguments: String,
-    /// They are a freeform tool's own text, not JSON.
-    raw: bool,
-    ended: bool,
-    /// It says again what was found in the text: it is not announced.
-    dropped: bool,
-    /// It was found in the text too.
-    twinned: bool,
 }
 
 /// When it is asked whether a call is whole.
@@ -198,11 +182,7 @@ impl ToolCalls {
                 for call in &mut self.calls {
                     call.end_if_whole(false, each);
                 }
-                self.calls.push(Call {
-                    index: fragment.index,
-                    raw: fragment.raw,
-                    ..Call::default()
-                });
+                self.calls.push(Call::new(fragment.index, fragment.raw));
                 self.calls.len() - 1
             }
         };
@@ -344,151 +324,6 @@ impl ToolCalls {
 /// The index that stands for a call of the older form.
 const LEGACY: i64 = i64::MIN;
 
-impl Call {
-    /// Whether a fragment without a known id begins another call: it is named, and this call is
-    /// whole and not just said again.
-    fn is_named_anew(&self, fragment: &Fragment<'_>) -> bool {
-        let Some(name) = &fragment.name else {
-            return false;
-        };
-        if self.name.is_empty() {
-            return false;
-        }
-        if **name != self.name {
-            return true;
-        }
-        self.progress.is_whole() && !self.is_said_again(fragment)
-    }
-
-    /// Whether a fragment only repeats this call: the same arguments, however they are spaced, or
-    /// none at all where the index says that it is the same call.
-    fn is_said_again(&self, fragment: &Fragment<'_>) -> bool {
-        let (old, new) = (self.arguments.trim(), fragment.arguments.trim());
-        if new.is_empty() {
-            return fragment.index.is_some();
-        }
-        old == new || matches!((Tree::parse(old), Tree::parse(new)), (Some(a), Some(b)) if a == b)
-    }
-
-    /// Whether it is this call, however it is spaced or ordered.
-    fn says(&self, name: &str, arguments: &str) -> bool {
-        let own = match self.arguments.trim() {
-            "" | "null" => "{}",
-            own => own,
-        };
-        let same = |own: &str| match (Tree::parse(own), Tree::parse(arguments)) {
-            (Some(own), Some(other)) => own.is_same(&other),
-            _ => false,
-        };
-        self.name == name && (same(own) || decoded_object(own).is_some_and(|own| same(&own)))
-    }
-
-    fn announce(
-        &mut self,
-        slot: usize,
-        extra: Option<&RawValue>,
-        each: &mut impl FnMut(ChatEvent<'_>),
-    ) {
-        self.slot = Some(slot);
-        let call_id = (!self.id.is_empty()).then_some(self.id.as_str());
-        each(ChatEvent::CallStart {
-            slot,
-            call_id,
-            name: &self.name,
-            extra,
-            raw: self.raw,
-        });
-        let held = std::mem::take(&mut self.held);
-        if !held.is_empty() {
-            self.give(slot, &held, each);
-        }
-    }
-
-    fn push(&mut self, arguments: &str, each: &mut impl FnMut(ChatEvent<'_>)) {
-        if self.ended {
-            return;
-        }
-        let mut arguments = arguments;
-        if self.progress.is_whole() && !self.raw {
-            let more = arguments.trim_start();
-            // `{}` was a placeholder: the arguments come only now.
-            if self.arguments.trim() != "{}" || !more.starts_with('{') || more.trim_end() == "{}" {
-                return;
-            }
-            self.held.clear();
-            self.arguments.clear();
-            self.progress = JsonProgress::default();
-            arguments = more;
-        }
-        if !self.raw {
-            let taken = self.progress.push(arguments);
-            arguments = arguments.get(..taken).unwrap_or(arguments);
-        }
-        if arguments.is_empty() {
-            return;
-        }
-        self.arguments.push_str(arguments);
-        match self.slot {
-            Some(slot) if !self.must_wait() => {
-                let held = std::mem::take(&mut self.held);
-                if !held.is_empty() {
-                    self.give(slot, &held, each);
-                }
-                self.give(slot, arguments, each);
-            }
-            _ => self.held.push_str(arguments),
-        }
-    }
-
-    /// Whether the arguments so far may turn out to be something else than they look like.
-    fn must_wait(&self) -> bool {
-        let so_far = self.arguments.trim_start();
-        !self.raw
-            && ("{}".starts_with(so_far.trim_end())
-                || "null".starts_with(so_far.trim_end())
-                || so_far.starts_with('"'))
-    }
-
-    fn give(&self, slot: usize, text: &str, each: &mut impl FnMut(ChatEvent<'_>)) {
-        each(ChatEvent::CallArguments { slot, text });
-    }
-
-    /// Gives out what was held back, for what it turned out to be.
-    fn release(&mut self, each: &mut impl FnMut(ChatEvent<'_>)) {
-        let Some(slot) = self.slot else {
-            return;
-        };
-        let held = std::mem::take(&mut self.held);
-        let text = match held.trim() {
-            "" => return,
-            // No arguments; what a call without arguments looks like is not decided here.
-            "null" if !self.raw => return,
-            text if text.starts_with('"') && !self.raw => decoded_object(text),
-            _ => None,
-        };
-        self.give(slot, text.as_deref().unwrap_or(&held), each);
-    }
-
-    /// Ends the call if its arguments are whole; a lone `{}` only if nothing can replace it.
-    fn end_if_whole(&mut self, even_empty: bool, each: &mut impl FnMut(ChatEvent<'_>)) {
-        let empty = self.arguments.trim() == "{}";
-        if self.ended || self.raw || !self.progress.is_whole() || (empty && !even_empty) {
-            return;
-        }
-        self.release(each);
-        if let Some(slot) = self.slot {
-            self.ended = true;
-            each(ChatEvent::CallEnd { slot });
-        }
-    }
-}
-
-/// The object that a JSON string holds, if it holds one.
-fn decoded_object(text: &str) -> Option<String> {
-    let inner: String = serde_json::from_str(text).ok()?;
-    Tree::parse(&inner)?.is_object().then_some(inner)
-}
-
 /// Arguments as text: a string's content, or the JSON itself where a server sends an object.
 fn arguments<'a>(function: &Function<'a>) -> Cow<'a, str> {
     match function.arguments {
@@ -496,65 +331,5 @@ fn arguments<'a>(function: &Function<'a>) -> Cow<'a, str> {
         Some(raw) if raw.get().starts_with('"') => string_lossy(raw.get()).unwrap_or_default(),
         Some(raw) if raw.get() == "null" => Cow::Borrowed(""),
         Some(raw) => Cow::Borrowed(raw.get()),
-    }
-}
-
-/// How far a JSON object has come, read as it arrives.
-#[derive(Debug, Default, Clone, Copy)]
-struct JsonProgress {
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
-    state: Wholeness,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Wholeness {
-    #[default]
-    Nothing,
-    Open,
-    Whole,
-    /// It is no object, and its end cannot be told.
-    Bare,
-}
-
-impl JsonProgress {
-    fn is_whole(&self) -> bool {
-        self.state == Wholeness::Whole
-    }
-
-    /// Reads on; says how many bytes belong to the object (all of them while it is not whole).
-    fn push(&mut self, text: &str) -> usize {
-        for (at, byte) in text.bytes().enumerate() {
-            match (self.state, byte) {
-                (Wholeness::Bare, _) => return text.len(),
-                (Wholeness::Whole, _) => return at,
-                (Wholeness::Nothing, b' ' | b'\t' | b'\n' | b'\r') => {}
-                (Wholeness::Nothing, b'{') => {
-                    self.state = Wholeness::Open;
-                    self.depth = 1;
-                }
-                (Wholeness::Nothing, _) => self.state = Wholeness::Bare,
-                (Wholeness::Open, byte) => self.inside(byte),
-            }
-        }
-        text.len()
-    }
-
-    fn inside(&mut self, byte: u8) {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.in_string => self.escaped = true,
-            b'"' => self.in_string = !self.in_string,
-            _ if self.in_string => {}
-            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-            b'}' | b']' => {
-                self.depth = self.depth.saturating_sub(1);
-                if self.depth == 0 {
-                    self.state = Wholeness::Whole;
-                }
-            }
-            _ => {}
-        }
     }
 }
