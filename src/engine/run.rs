@@ -1,5 +1,7 @@
 //! One upstream's answer, read to its end: the pipeline with a clock and a connection around it.
 
+mod clock;
+mod end;
 mod late;
 mod limit;
 
@@ -16,24 +18,17 @@ use tracing::{Instrument, Span};
 
 use super::account::Account;
 use super::attempt::{Arrival, Arrived, Journey};
-use super::structured::{Judgement, Structured};
+use super::structured::Structured;
 use super::tell::Telling;
-use super::{check, over};
 use crate::admission::{End, Permit};
 use crate::closing::Watch;
+use crate::responses::ErrorObject;
 use crate::responses::response::{Echo, Head};
-use crate::responses::{ErrorObject, Usage};
-use crate::time::{Instant, unix_now};
-use crate::translate::{Ending, Outcome, Pipeline, Progress, Sink};
-use crate::upstream::{self, Answer, Kind, Refusal, Trial, Upstream};
+use crate::time::Instant;
+use crate::translate::{Outcome, Pipeline, Progress, Sink};
+use crate::upstream::{self, Answer, Refusal, Trial, Upstream};
 
 pub(super) use late::late;
-
-/// How long token counts are awaited once all else was said.
-const COUNTS_WAIT: Duration = Duration::from_secs(5);
-/// How long `[DONE]` or the connection's end are awaited once nothing is missing. Some servers send
-/// neither.
-const END_WAIT: Duration = Duration::from_millis(300);
 
 /// The way to an upstream that answers, and on from there.
 type Travel = Pin<Box<dyn Future<Output = (Box<Journey>, Result<Arrived, Refusal>)> + Send>>;
@@ -373,174 +368,12 @@ impl Run {
         }
     }
 
-    /// Whether something is due although the upstream never pauses: what it sends may be nothing to
-    /// the client.
-    fn is_overdue(&self) -> bool {
-        let interval = self.settings.keepalive_interval;
-        interval.is_some_and(|interval| self.heard >= self.told + interval)
-            || self.whole_at().is_some_and(|until| self.heard >= until)
-            || self.must_end.is_some_and(|end| self.heard >= end.at)
-    }
-
     /// Whether the upstream has told token counts.
     fn has_usage(&self) -> bool {
         match &self.check {
             Some(check) => check.has_usage(),
             None => self.pipeline.as_ref().is_some_and(Pipeline::has_usage),
         }
-    }
-
-    /// When an answer that is whole is taken for all that comes.
-    fn whole_at(&self) -> Option<Instant> {
-        let wait = if self.has_usage() {
-            END_WAIT
-        } else {
-            COUNTS_WAIT
-        };
-        self.finished.map(|since| since + wait)
-    }
-
-    /// When the upstream has been silent for too long. While it has not answered, its own time
-    /// limit counts.
-    fn silent_at(&self) -> Option<Instant> {
-        match self.source {
-            Source::Answer(_) => Some(self.heard + self.upstream().idle_timeout),
-            Source::Asking(_) | Source::Over => None,
-        }
-    }
-
-    /// The alarm rang: finds out what for, and sets it anew.
-    fn ring(&mut self, sink: &mut dyn Sink) -> Step {
-        let now = Instant::now();
-        if self.whole_at().is_some_and(|until| now >= until) {
-            return self.end(None, sink);
-        }
-        if let Some(end) = self.must_end.filter(|end| now >= end.at) {
-            return self.end(Some(check::too_slow(&end)), sink);
-        }
-        if self.silent_at().is_some_and(|until| now >= until) {
-            let message = format!(
-                "the upstream `{}` was silent for {} s in the middle of its answer",
-                self.upstream().name,
-                self.upstream().idle_timeout.as_secs_f64()
-            );
-            // Who is silent once is likely to be silent again, and this took long enough.
-            let silent = Refusal {
-                passing: false,
-                kind: Kind::Silent,
-                ..Refusal::of_break(ErrorObject::server(message))
-            };
-            return self.end(Some(silent), sink);
-        }
-        let interval = self.settings.keepalive_interval;
-        if let Some(interval) = interval
-            && now >= self.told + interval
-        {
-            if let Some(pipeline) = &mut self.pipeline {
-                pipeline.keepalive(sink);
-            }
-            self.told = now;
-        }
-        let next = [
-            self.silent_at(),
-            interval.map(|interval| self.told + interval),
-            self.whole_at(),
-            self.must_end.map(|end| end.at),
-        ];
-        let next = next.into_iter().flatten().min();
-        let next = next.unwrap_or_else(|| now + self.upstream().idle_timeout);
-        self.alarm.as_mut().reset(next);
-        Step::Read
-    }
-
-    /// The process ends, and does not wait for the answer. What was all there but for the upstream's
-    /// last word is whole nevertheless.
-    fn cut_off(&mut self, sink: &mut dyn Sink) -> Step {
-        // Nobody else is asked.
-        self.journey = None;
-        let cut_off = match self.finished {
-            Some(_) => None,
-            None => Some(over::cut_off(self.settings.watch.closing())),
-        };
-        self.end(cut_off, sink)
-    }
-
-    /// What is wrong with the answer at its end, so that another one may be asked for.
-    fn flaw(&mut self, cause: Option<&Refusal>, sink: &mut dyn Sink) -> Option<Refusal> {
-        let wrong = match (&mut self.check, &mut self.pipeline) {
-            (Some(check), _) => check.close()?,
-            (None, Some(pipeline)) => {
-                pipeline.close(&mut Telling::new(&mut *sink, &self.settings.upstream))?
-            }
-            (None, None) => return None,
-        };
-        let wrong = self.settings.upstream.without_secrets(wrong);
-        Some(cause.cloned().unwrap_or_else(|| failure(&wrong)))
-    }
-
-    fn end(&mut self, cause: Option<Refusal>, sink: &mut dyn Sink) -> Step {
-        let upstream = &self.settings.upstream;
-        let cause = cause.map(|refusal| Refusal {
-            error: upstream.without_secrets(refusal.error.clone()),
-            ..refusal
-        });
-        if let Some(refusal) = self.flaw(cause.as_ref(), sink)
-            && self.go_on(refusal)
-        {
-            return Step::Read;
-        }
-        let broke = cause.clone();
-        let cause = cause.map(|refusal| refusal.error);
-        let may_repair = self.journey.is_some();
-        let judgement = self
-            .check
-            .as_mut()
-            .map(|check| check.judge(cause.clone(), may_repair));
-        let (bytes, cause, spent) = match judgement {
-            None => (Vec::new(), cause, Usage::default()),
-            Some(Judgement::Tell(bytes, cause, spent)) => (bytes, cause, spent),
-            Some(Judgement::Again(chat)) => {
-                self.repair(chat);
-                return Step::Read;
-            }
-        };
-        let Some(mut pipeline) = self.pipeline.take() else {
-            return Step::Read;
-        };
-        self.journey = None;
-        let upstream = &self.settings.upstream;
-        let mut sink = Telling::new(sink, upstream);
-        pipeline.spend(spent);
-        if !bytes.is_empty() {
-            pipeline.push(&bytes, &mut sink);
-        }
-        let so_far = self.spent_so_far(&pipeline);
-        let upstream = &self.settings.upstream;
-        let (mut outcome, estimated) =
-            pipeline.finish(cause, unix_now(), self.settings.asked, &mut sink);
-        if let Ending::Failed(error) = &mut outcome.ending {
-            *error = upstream.without_secrets(error.clone());
-        }
-        self.tell_spent(outcome.usage.or(so_far));
-        match (self.trial.take(), outcome.failure()) {
-            (Some(trial), Some(error)) => {
-                let refusal = broke.unwrap_or_else(|| failure(error));
-                self.blame(&refusal);
-                trial.failed(&refusal);
-            }
-            (Some(trial), None) => trial.succeeded(),
-            (None, _) => {}
-        }
-        if let Some(account) = self.account.take() {
-            account.ended(&outcome, estimated);
-        }
-        // What failed is closed at once: the upstream may still be at work.
-        if let Source::Answer(body) = std::mem::replace(&mut self.source, Source::Over)
-            && outcome.failure().is_none()
-        {
-            body.release();
-        }
-        Step::Over(Box::new(outcome))
     }
 
     fn upstream(&self) -> &upstream::Settings {
@@ -558,13 +391,6 @@ impl Run {
             account.upstream_failed(refusal);
         }
     }
-}
-
-/// What an answer's failure says about its upstream.
-fn failure(error: &ErrorObject) -> Refusal {
-    let refusal = Refusal::of_failure(error.clone());
-    let passing = refusal.fault.moves_on() && refusal.status != 404;
-    Refusal { passing, ..refusal }
 }
 
 /// The innermost error, which says what really happened.
