@@ -17,6 +17,7 @@ mod socket;
 mod tls;
 
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,17 +51,28 @@ use accept::{Place, Tenancy, UnderWay};
 use error::Failure;
 use socket::Sockets;
 
-/// What the routes share.
+/// What the routes share. Clones are the same one: each layer of each request takes one.
 #[derive(Clone)]
-pub struct AppState {
-    live: Arc<ArcSwap<Live>>,
+pub struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+pub struct Shared {
+    live: ArcSwap<Live>,
     /// How far the end of the program has come.
     pub closing: Closing,
     /// Set once the program is to end: no new work is taken.
     pub draining: CancellationToken,
     sockets: Sockets,
     metrics: Arc<Metrics>,
-    connections: Arc<OnceLock<Connections>>,
+    connections: OnceLock<Connections>,
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// What requests are served by. A request takes it once, and ends with what it began with.
@@ -81,16 +93,18 @@ impl AppState {
     /// Begins with these; there are `max_sockets` at a time.
     #[must_use]
     pub fn new(live: Live, max_sockets: usize, closing: Closing, metrics: Arc<Metrics>) -> Self {
-        Self {
-            live: Arc::new(ArcSwap::from_pointee(live)),
+        Self(Arc::new(Shared {
+            live: ArcSwap::from_pointee(live),
             draining: closing.draining().clone(),
             closing,
             sockets: Sockets::new(max_sockets),
             metrics,
-            connections: Arc::default(),
-        }
+            connections: OnceLock::new(),
+        }))
     }
+}
 
+impl Shared {
     /// Connections are taken, and can be counted.
     pub fn takes(&self, connections: Connections) {
         // Only the first ones are clients' connections.
