@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use crate::admission::Admission;
 use crate::closing::{Closing, Step};
 use crate::config::{self, Config, ConfigError};
-use crate::engine::{BackgroundSettings, Engine, Kept, Worker};
+use crate::engine::{BackgroundSettings, Engine, Kept, Lasting, Worker};
 use crate::ids::new_id;
 use crate::profile;
-use crate::seal::{SealError, SealingKey};
+use crate::seal::SealError;
 use crate::server::{
     self, AcceptSettings, Acceptor, Address, AppState, Http2Settings, ListenSettings, Listeners,
     Live, Tls, TlsError,
@@ -114,14 +114,6 @@ pub struct Reloader {
     config: Mutex<Config>,
 }
 
-/// What stays the same however often the configuration changes.
-struct Lasting {
-    key: Arc<SealingKey>,
-    kept: Kept,
-    closing: Closing,
-    metrics: Arc<Metrics>,
-}
-
 /// Begins to send traces, if the configuration names a collector; there must be a runtime.
 ///
 /// # Errors
@@ -147,7 +139,7 @@ impl App {
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::<Metrics>::default();
         let lasting = Lasting {
-            key: Arc::new(sealing_key(config)?),
+            seals: Arc::new(Arc::new(sealing_key(config)?)),
             kept: Kept::new(open_store(&config.store, Arc::clone(&metrics)).await?),
             closing: Closing::default(),
             metrics,
@@ -485,7 +477,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("store", !old.store.is_same(&new.store)),
         (
             "reasoning.seal_key_file",
-            old.reasoning.seal_key_file != new.reasoning.seal_key_file,
+            old.reasoning.seal_key != new.reasoning.seal_key,
         ),
     ];
     let changed = settings.into_iter().filter(|(_, changed)| *changed);

@@ -68,9 +68,9 @@ where
     }
 }
 
-/// `[log] level` cannot be read.
+/// `level` in `[log]`, or `RUST_LOG` where there is none, cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("[log] level `{level}` is no filter: {error}")]
+#[error("the log's level `{level}` (`level` in [log], or else RUST_LOG) is no filter: {error}")]
 pub struct LogError {
     level: String,
     error: ParseError,

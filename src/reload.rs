@@ -17,7 +17,8 @@ const RESTLESS: Duration = Duration::from_secs(2);
 /// Tells when something may have changed.
 pub(crate) struct Changes {
     changed: mpsc::Receiver<()>,
-    /// Watches as long as it lives.
+    tell: mpsc::Sender<()>,
+    /// Watches as long as it lives; none as long as there is nothing to watch.
     watcher: Option<RecommendedWatcher>,
     /// What it watches.
     folders: BTreeSet<PathBuf>,
@@ -28,42 +29,48 @@ impl Changes {
     pub(crate) fn of(files: &[PathBuf]) -> Self {
         let (tell, changed) = mpsc::channel(1);
         hang_up(tell.clone());
-        let first = tell.clone();
-        let watcher = watcher(tell).inspect_err(cannot_watch);
-        // What changed since the files were read and before they were watched would go unseen.
-        let _ = first.try_send(());
         let mut this = Self {
             changed,
-            watcher: watcher.ok(),
+            tell,
+            watcher: None,
             folders: BTreeSet::new(),
         };
-        this.watch(files);
+        if !files.is_empty() {
+            this.watch(files);
+            // What changed since the files were read and before they were watched would go unseen.
+            let _ = this.tell.try_send(());
+        }
         this
     }
 
     /// Watches the folders of these files too.
     pub(crate) fn watch(&mut self, files: &[PathBuf]) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
-        };
         for folder in folders(files) {
-            if !self.folders.contains(&folder) {
-                match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                    Ok(()) => {
-                        self.folders.insert(folder);
-                    }
-                    Err(error) => cannot_watch(&error),
+            if self.folders.contains(&folder) {
+                continue;
+            }
+            match self.watch_folder(&folder) {
+                Ok(()) => {
+                    self.folders.insert(folder);
                 }
+                Err(error) => cannot_watch(&error),
             }
         }
     }
 
+    fn watch_folder(&mut self, folder: &Path) -> notify::Result<()> {
+        let watcher = match self.watcher.take() {
+            Some(watcher) => watcher,
+            None => watcher(self.tell.clone())?,
+        };
+        let watcher = self.watcher.insert(watcher);
+        watcher.watch(folder, RecursiveMode::NonRecursive)
+    }
+
     /// Waits until something changed and has come to rest.
     pub(crate) async fn next(&mut self) {
-        if self.changed.recv().await.is_none() {
-            // Nobody is left to tell.
-            std::future::pending::<()>().await;
-        }
+        // It lasts as long as there is somebody to tell, and this is one itself.
+        self.changed.recv().await;
         let rest = async {
             while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changed.recv()).await {}
         };

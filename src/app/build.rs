@@ -9,10 +9,10 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{Lasting, StartError};
-use crate::config::{self, Config, KeySource, Pattern, Show};
+use super::StartError;
+use crate::config::{self, Config, KeySource, Pattern, SealKey, Show};
 use crate::engine::{
-    self, Engine, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
+    self, Engine, Lasting, Modality, ModelMetadata, Names, Overrides, Preset, Route, Routes, Target,
 };
 use crate::json::Edits;
 use crate::profile;
@@ -108,21 +108,23 @@ pub(super) fn build_engine(
         settings,
         upstreams,
         routes(config),
-        Arc::new(Arc::clone(&lasting.key)),
-        lasting.kept.clone(),
-        lasting.closing.clone(),
-        Arc::clone(&lasting.metrics),
+        lasting.clone(),
     ))
 }
 
-/// The key in its file. Where the default file cannot be made (a read-only root), thinking that was
-/// sealed before a restart is lost after it, which is no reason not to start.
+/// The key in its file. Where the usual file cannot be made (a read-only root), thinking that was
+/// sealed before a restart is lost after it, which is no reason not to start. A file that somebody named is
+/// one: replicas that each seal with a key of their own lose thinking all the time.
 pub(super) fn sealing_key(config: &Config) -> Result<SealingKey, StartError> {
-    let Some(path) = &config.reasoning.seal_key_file else {
-        tracing::warn!(
-            "no folder to keep the sealing key in: sealed thinking opens until the next restart"
-        );
-        return Ok(SealingKey::ephemeral()?);
+    let path = match &config.reasoning.seal_key {
+        SealKey::Named(path) => return Ok(SealingKey::from_file(path)?),
+        SealKey::Usual(path) => path,
+        SealKey::Nowhere => {
+            tracing::warn!(
+                "no folder to keep the sealing key in: sealed thinking opens until the next restart"
+            );
+            return Ok(SealingKey::ephemeral()?);
+        }
     };
     match SealingKey::from_file(path) {
         Ok(key) => Ok(key),

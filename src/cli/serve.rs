@@ -67,11 +67,9 @@ async fn serve(args: &ConfigArgs, config: &Config) -> ExitCode {
     if config.clients.need_key {
         tracing::info!(keys = config.clients.keys.len(), "clients need a key");
     }
-    let watched = watched(config);
-    // Before it says that it listens: whoever reads that may change the file at once.
-    if !watched.is_empty() {
-        tokio::spawn(follow(Changes::of(&watched), args.clone(), app.reloader()));
-    }
+    // Before it says that it listens: whoever reads that may change the file, or send SIGHUP, at once.
+    let changes = Changes::of(&watched(config));
+    tokio::spawn(follow(changes, args.clone(), app.reloader()));
     for place in app.places() {
         tracing::info!(config = %source, version = env!("CARGO_PKG_VERSION"), "listening on {place}");
     }

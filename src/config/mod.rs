@@ -166,8 +166,19 @@ pub enum LogFormat {
 pub struct Reasoning {
     /// How clients see it.
     pub show: Show,
-    /// The file with the key that seals it; `None` where there is no home folder to keep one in.
-    pub seal_key_file: Option<PathBuf>,
+    /// Where the key is that seals it.
+    pub seal_key: SealKey,
+}
+
+/// Where the key is that seals thinking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealKey {
+    /// In the file that the configuration names.
+    Named(PathBuf),
+    /// In the usual file.
+    Usual(PathBuf),
+    /// There is no home folder to keep one in.
+    Nowhere,
 }
 
 /// How clients see the models' thinking.

@@ -16,7 +16,9 @@ use super::find::{absolute, home};
 use super::load::DialectCheck;
 use super::place::Places;
 use super::raw::{RawConfig, RawReasoning, RawServer};
-use super::{Config, Log, LogFormat, Model, Preset, Reasoning, Server, Show, Source, Upstream};
+use super::{
+    Config, Log, LogFormat, Model, Preset, Reasoning, SealKey, Server, Show, Source, Upstream,
+};
 
 /// Checks the settings one after another and collects what is wrong with them.
 pub(super) struct Resolver<'a> {
@@ -44,7 +46,7 @@ impl Resolver<'_> {
             ("json", LogFormat::Json),
         ];
         let log = Log {
-            level: raw.log.level.unwrap_or_else(|| "info".to_owned()),
+            level: raw.log.level.unwrap_or_else(|| self.usual_level()),
             format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
             content: raw.log.content.unwrap_or(false),
         };
@@ -199,6 +201,14 @@ impl Resolver<'_> {
         }
     }
 
+    /// The level where nothing says one.
+    fn usual_level(&self) -> String {
+        match self.env.get("RUST_LOG") {
+            Some(level) if !level.trim().is_empty() => level.clone(),
+            _ => "info".to_owned(),
+        }
+    }
+
     fn reasoning(&mut self, raw: &RawReasoning) -> Reasoning {
         let show = [
             ("auto", Show::Auto),
@@ -206,13 +216,16 @@ impl Resolver<'_> {
             ("content", Show::Content),
             ("hidden", Show::Hidden),
         ];
-        let seal_key_file = match &raw.seal_key_file {
-            Some(file) => Some(self.path(&["reasoning", "seal_key_file"], file)),
-            None => self.state().map(|state| state.join("seal.key")),
+        let seal_key = match &raw.seal_key_file {
+            Some(file) => SealKey::Named(self.path(&["reasoning", "seal_key_file"], file)),
+            None => match self.state() {
+                Some(state) => SealKey::Usual(state.join("seal.key")),
+                None => SealKey::Nowhere,
+            },
         };
         Reasoning {
             show: self.one_of(&["reasoning", "show"], raw.show.as_deref(), &show),
-            seal_key_file,
+            seal_key,
         }
     }
 

@@ -8,7 +8,6 @@ mod observe;
 mod store;
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -428,22 +427,32 @@ fn an_upstream_flag_replaces_the_file_s_upstreams_and_their_secrets() {
 
 #[test]
 fn the_seal_key_has_its_place() {
-    let file = |world: World| world.config().reasoning.seal_key_file;
-    let state = file(World::new().env("HOME", "/h").env("XDG_STATE_HOME", "/s"));
-    assert_eq!(state.as_deref(), Some(Path::new("/s/antiphon/seal.key")));
-    let home = file(
+    let place = |world: World| world.config().reasoning.seal_key;
+    let state = place(World::new().env("HOME", "/h").env("XDG_STATE_HOME", "/s"));
+    assert_eq!(state, SealKey::Usual("/s/antiphon/seal.key".into()));
+    let home = place(
         World::new()
             .env("HOME", "/h")
             .env("XDG_STATE_HOME", "relative"),
     );
-    assert_eq!(
-        home.as_deref(),
-        Some(Path::new("/h/.local/state/antiphon/seal.key"))
-    );
-    assert_eq!(file(World::new()), None);
+    let under = "/h/.local/state/antiphon/seal.key";
+    assert_eq!(home, SealKey::Usual(under.into()));
+    assert_eq!(place(World::new()), SealKey::Nowhere);
     let world = World::with(&format!("[reasoning]\nseal_key_file = \"k\"\n{ONE}"));
     let beside = world.folder.path().join("k");
-    assert_eq!(file(world), Some(beside));
+    assert_eq!(place(world), SealKey::Named(beside));
+}
+
+#[test]
+fn the_usual_variable_sets_the_log_s_level_where_nothing_else_does() {
+    let level = |world: World| world.config().log.level;
+    assert_eq!(level(World::with(ONE)), "info");
+    assert_eq!(level(World::with(ONE).env("RUST_LOG", " ")), "info");
+    assert_eq!(level(World::with(ONE).env("RUST_LOG", "warn")), "warn");
+    let written = World::with(&format!("[log]\nlevel = \"debug\"\n{ONE}"));
+    assert_eq!(level(written.env("RUST_LOG", "warn")), "debug");
+    let set = World::with(ONE).env("ANTIPHON__LOG__LEVEL", "error");
+    assert_eq!(level(set.env("RUST_LOG", "warn")), "error");
 }
 
 #[test]

@@ -86,6 +86,19 @@ pub struct Settings {
     pub log_content: bool,
 }
 
+/// What stays the same however often the engine is built anew.
+#[derive(Clone)]
+pub struct Lasting {
+    /// Seal thinking.
+    pub seals: Arc<dyn Seals>,
+    /// What is stored.
+    pub kept: Kept,
+    /// How far the end of the process has come.
+    pub closing: Closing,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Answers requests for responses.
 pub struct Engine {
     settings: Settings,
@@ -139,11 +152,14 @@ impl Engine {
         settings: Settings,
         upstreams: Vec<Arc<Upstream>>,
         routes: Routes,
-        seals: Arc<dyn Seals>,
-        kept: Kept,
-        closing: Closing,
-        metrics: Arc<Metrics>,
+        lasting: Lasting,
     ) -> Self {
+        let Lasting {
+            seals,
+            kept,
+            closing,
+            metrics,
+        } = lasting;
         metrics.know_models(routes.model_names());
         Self {
             settings,

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::{UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{HOST, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
@@ -42,6 +42,11 @@ pub(super) async fn known(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if !names_its_host(&request) {
+        body::discard(request, &body::OF_STRANGERS).await;
+        let error = ErrorObject::invalid("An HTTP/1.1 request has one `Host` header.");
+        return Failure(Refusal::new(400, error)).into_response();
+    }
     let live = state.live();
     let secret = caller::secret(request.headers());
     let from = Peer::of(request.extensions());
@@ -69,6 +74,12 @@ pub(super) async fn known(
     }
     request.extensions_mut().insert(Known { live, key });
     next.run(request).await
+}
+
+/// Whether a request says once which server it is meant for, as HTTP/1.1 demands (RFC 9112, 3.2): another
+/// server on the way may have read a request with two in another way.
+fn names_its_host(request: &Request) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
 
 /// Who asks, and what the request is served by.

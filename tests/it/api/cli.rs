@@ -139,6 +139,22 @@ fn an_address_that_is_taken_ends_the_start_with_1() {
 }
 
 #[test]
+fn a_sealing_key_that_is_named_and_cannot_be_read_ends_the_start_with_1() {
+    let home = folder();
+    let file = home.path().join("proxy.toml");
+    let config =
+        "[reasoning]\nseal_key_file = \".\"\n[upstreams.a]\nbase_url = \"http://127.0.0.1:1\"\n";
+    fs::write(&file, config).expect("it is written");
+    let file = file.display().to_string();
+    let output = run(
+        home.path(),
+        &["serve", "--listen", "127.0.0.1:0", "--config", &file],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("the sealing key"), "{}", err(&output));
+}
+
+#[test]
 fn check_asks_each_upstream_for_its_models() {
     let models = json!({"data": [{"id": "qwen3", "max_model_len": 40960}, {"id": "other"}]});
     let upstream = Upstream::new([]).models(Reply::json(200, &models));

@@ -56,14 +56,31 @@ fn statuses(proxy: &Proxy, bytes: &[u8]) -> Vec<u16> {
     // It may be closed before all is sent.
     let _ = stream.write_all(bytes);
     let answer = rest(stream);
-    let parts = answer.split("HTTP/1.1 ").skip(1);
+    let parts = answer.split("HTTP/1.").skip(1);
     parts
-        .map(|part| part[..3].parse().expect("a status"))
+        .map(|part| part[2..5].parse().expect("a status"))
         .collect()
 }
 
 fn chunked(body: &str) -> String {
     format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+}
+
+#[test]
+fn a_request_names_its_host_once() {
+    let (_upstream, proxy) = proxy();
+    let end = "connection: close\r\n\r\n";
+    for (head, expected) in [
+        ("GET /v1/models HTTP/1.1\r\nhost: x\r\n", 200),
+        ("GET /v1/models HTTP/1.1\r\nhost:\r\n", 200),
+        ("GET /v1/models HTTP/1.1\r\n", 400),
+        ("GET /v1/models HTTP/1.1\r\nhost: x\r\nhost: y\r\n", 400),
+        // Older clients know of no hosts.
+        ("GET /v1/models HTTP/1.0\r\n", 200),
+    ] {
+        let answered = statuses(&proxy, format!("{head}{end}").as_bytes());
+        assert_eq!(answered, [expected], "{head}");
+    }
 }
 
 #[test]

@@ -40,6 +40,18 @@ fn a_changed_file_counts_from_the_next_request_on() {
 }
 
 #[test]
+fn a_hang_up_ends_nothing_where_there_is_no_file() {
+    let upstream = Upstream::saying("one");
+    let proxy = Proxy::builder()
+        .upstream(&upstream.base_url())
+        .env("ANTIPHON__LOG__LEVEL", "debug")
+        .start();
+    proxy.signal("HUP");
+    proxy.wait_for_log("nothing has changed in the configuration", 1);
+    assert_eq!(words(&whole(&proxy, &hello())), "one");
+}
+
+#[test]
 fn a_stream_ends_under_the_configuration_that_it_began_with() {
     let slow = Reply::chunks(&[text("Hel")])
         .rest(2_500)

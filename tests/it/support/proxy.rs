@@ -204,7 +204,8 @@ fn binary() -> OsString {
 /// Nothing of the developer's own settings or state reaches a test.
 fn clean_environment(command: &mut Command, home: &Path) {
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ANTIPHON") {
+        let known = name.to_string_lossy();
+        if known.starts_with("ANTIPHON") || known == "RUST_LOG" {
             command.env_remove(name);
         }
     }
