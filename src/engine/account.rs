@@ -47,6 +47,8 @@ pub(super) struct Account {
     log_content: bool,
     /// The request's: others than its own task may read a stream.
     span: Span,
+    /// What a client that left had spent, as far as it can be told.
+    spent: Option<Usage>,
     over: bool,
 }
 
@@ -80,6 +82,7 @@ impl Account {
             call: None,
             log_content: engine.settings.log_content,
             span: Span::current(),
+            spent: None,
             over: false,
         })
     }
@@ -209,6 +212,11 @@ impl Account {
             call.ended(&self.id, finish(outcome), tokens(&usage), self.first);
         }
         self.count(how, tokens(&usage), how != Ended::Failed);
+    }
+
+    /// The client leaves. An upstream that has not answered has `spent` nothing.
+    pub(super) fn left(mut self, spent: Option<Usage>) {
+        self.spent = spent;
     }
 
     /// The answer was another server's, and was passed on; `error` says that it broke off.
@@ -341,11 +349,14 @@ impl Drop for Account {
             model = told(&self.model),
             upstream = told(self.upstream_name()),
             status = Ended::Cancelled.name(),
+            input_tokens = self.spent.map(|spent| spent.input_tokens),
+            output_tokens = self.spent.map(|spent| spent.output_tokens),
             first_ms = self.first_ms(),
             total_ms = self.total_ms(),
             "{message}"
         );
-        self.count(Ended::Cancelled, Tokens::default(), false);
+        let spent = self.spent.as_ref().map(tokens);
+        self.count(Ended::Cancelled, spent.unwrap_or_default(), spent.is_some());
     }
 }
 

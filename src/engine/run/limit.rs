@@ -20,21 +20,23 @@ impl Run {
             permit.spend(usage.total_tokens);
         }
     }
-
-    /// The client left: what the upstream read is spent, and what it wrote so far.
-    pub(super) fn tell_left(&self, pipeline: &Pipeline) {
-        if let Some(permit) = &self.settings.permit
-            && permit.counts_tokens()
-        {
-            permit.spend(pipeline.spent(self.settings.asked).total_tokens);
-        }
-    }
 }
 
 impl Drop for Run {
+    /// The client left: what the upstream read is spent, and what it wrote so far.
     fn drop(&mut self) {
-        if let Some(pipeline) = &self.pipeline {
-            self.tell_left(pipeline);
+        let Some(pipeline) = &self.pipeline else {
+            return;
+        };
+        let spent = pipeline.spent(self.settings.asked);
+        if let Some(permit) = &self.settings.permit
+            && permit.counts_tokens()
+        {
+            permit.spend(spent.total_tokens);
+        }
+        if let Some(account) = self.account.take() {
+            let answers = matches!(self.source, Source::Answer(_));
+            account.left(answers.then_some(spent));
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn known(
 ) -> Response {
     if !names_its_host(&request) {
         body::discard(request, &body::OF_STRANGERS).await;
-        let error = ErrorObject::invalid("An HTTP/1.1 request has one `Host` header.");
+        let error = ErrorObject::invalid("A request names its host once, in a `Host` header.");
         return Failure(Refusal::new(400, error)).into_response();
     }
     let live = state.live();

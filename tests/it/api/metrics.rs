@@ -131,6 +131,31 @@ fn each_end_of_a_response_has_its_number() {
 }
 
 #[test]
+fn what_a_client_that_leaves_has_spent_is_counted_as_far_as_it_can_be_told() {
+    let upstream = Upstream::new([
+        Reply::chunks(&[text("Hel")]).silent(),
+        Reply::stream(&[text("Hi")]).after(15_000),
+    ]);
+    let proxy = configured(&upstream, "", "");
+    let mut client = Live::start(&proxy.url(""), &hello());
+    client.wait_for("Hel", Duration::from_secs(10));
+    drop(client);
+    becomes(&proxy, &of("cancelled"), 1.0);
+    let (read, wrote) = (
+        number(&proxy, &tokens("input")),
+        number(&proxy, &tokens("output")),
+    );
+    assert!(read >= 1.0 && wrote >= 1.0, "{read} {wrote}");
+    // An upstream that has not answered has spent nothing.
+    let client = Live::send(&proxy.url(""), &hello());
+    upstream.wait_until_asked(2);
+    drop(client);
+    becomes(&proxy, "antiphon_streams_in_flight", 0.0);
+    becomes(&proxy, &tokens("input"), read);
+    becomes(&proxy, &tokens("output"), wrote);
+}
+
+#[test]
 fn what_is_done_about_failures_is_counted() {
     let first = Upstream::new([
         Reply::error(429, "Busy.").header("retry-after-ms", "1"),
