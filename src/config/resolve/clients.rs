@@ -226,7 +226,7 @@ impl Resolver<'_> {
 
     pub(super) fn limits(&mut self, raw: &RawLimits, max_body_bytes: usize) -> Limits {
         let at = |key: &'static str| ["limits", key];
-        let streams = self.size(&at("max_streams"), raw.max_streams, 5_000);
+        let streams = self.size(&at("max_streams"), raw.max_streams, 10_000);
         let requests = self.count(&at("requests_per_minute"), raw.requests_per_minute);
         let tokens = self.count(&at("tokens_per_minute"), raw.tokens_per_minute);
         let seconds = self.count(&at("max_stream_seconds"), raw.max_stream_seconds);

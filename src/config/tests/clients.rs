@@ -21,7 +21,7 @@ fn without_a_key_none_is_needed() {
     let config = World::with(ONE).config();
     assert!(!config.clients.need_key && config.clients.keys.is_empty());
     assert_eq!(config.cors, None);
-    assert_eq!(config.limits.rates.max_streams, Some(5_000));
+    assert_eq!(config.limits.rates.max_streams, Some(10_000));
     assert_eq!(config.limits.rates.tokens_per_minute, None);
     assert_eq!(config.limits.max_lag, None);
 }
