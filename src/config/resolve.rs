@@ -50,7 +50,7 @@ impl Resolver<'_> {
             format: self.one_of(&["log", "format"], raw.log.format.as_deref(), &format),
             content: raw.log.content.unwrap_or(false),
         };
-        let metrics = self.metrics(&raw.metrics);
+        let metrics = self.metrics(&raw.metrics, &server);
         let tracing = self.tracing(&raw.tracing);
         let reasoning = self.reasoning(&raw.reasoning);
         let store = self.store(&raw.store);

@@ -45,17 +45,25 @@ impl Resolver<'_> {
         });
         known.extend(self.key_of_variable());
         self.each_only_once(&known);
-        if mode == Mode::Keys && known.is_empty() {
+        // A file of keys asks for one also when it is empty, as it is while somebody writes it anew, or
+        // once the last key was taken out of it.
+        let need_key = match mode {
+            Mode::Auto => !known.is_empty() || keys_file.is_some(),
+            Mode::Keys => true,
+            Mode::None => false,
+        };
+        if need_key && known.is_empty() {
             let help = "`antiphon key new` makes one, and prints the lines for it".to_owned();
             let message = "a key is asked for, and there is none";
-            self.wrong(&["auth", "mode"], message, Some(help));
+            let asks = if mode == Mode::Keys {
+                "mode"
+            } else {
+                "keys_file"
+            };
+            self.wrong(&["auth", asks], message, Some(help));
         }
         Clients {
-            need_key: match mode {
-                Mode::Auto => !known.is_empty(),
-                Mode::Keys => true,
-                Mode::None => false,
-            },
+            need_key,
             keys_file,
             keys: known,
         }
@@ -111,7 +119,7 @@ impl Resolver<'_> {
             return None;
         };
         let models = raw.models.unwrap_or_else(|| vec!["*".to_owned()]);
-        if models.is_empty() {
+        if models.iter().all(|model| model.trim().is_empty()) {
             let help = Some("leave it out for all of them".to_owned());
             self.wrong(&path("models"), "there is no model in it", help);
         }

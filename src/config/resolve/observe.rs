@@ -1,16 +1,18 @@
 //! The sections `[metrics]` and `[tracing]`.
 
+use std::net::SocketAddr;
+
 use url::Url;
 
 use super::super::raw::{RawMetrics, RawTracing};
-use super::super::{Metrics, Tracing};
+use super::super::{Listen, Metrics, Server, Tracing};
 use super::Resolver;
 
 /// Where a collector takes traces, below its address.
 const TRACES_PATH: &str = "/v1/traces";
 
 impl Resolver<'_> {
-    pub(super) fn metrics(&mut self, raw: &RawMetrics) -> Metrics {
+    pub(super) fn metrics(&mut self, raw: &RawMetrics, server: &Server) -> Metrics {
         let listen = raw.listen.as_deref().filter(|text| !text.is_empty());
         let listen = listen.and_then(|text| {
             let address = text.parse();
@@ -21,6 +23,14 @@ impl Resolver<'_> {
             }
             address.ok()
         });
+        let is_taken = |address: &SocketAddr| {
+            address.port() != 0 && server.listen.contains(&Listen::Tcp(*address))
+        };
+        if listen.as_ref().is_some_and(is_taken) {
+            let help = "leave it out to have /metrics among the other paths";
+            let message = "clients are served there (`listen` in [server])";
+            self.wrong(&["metrics", "listen"], message, Some(help.to_owned()));
+        }
         Metrics {
             enabled: raw.enabled.unwrap_or(true),
             listen,

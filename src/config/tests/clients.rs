@@ -103,6 +103,15 @@ fn a_key_that_is_asked_for_must_be_there() {
 }
 
 #[test]
+fn a_file_of_keys_asks_for_one_also_when_it_is_empty() {
+    for (mode, is_wrong) in [("", true), ("mode = \"none\"\n", false)] {
+        let world = World::with(&format!("{ONE}[auth]\nkeys_file = \"keys.toml\"\n{mode}"));
+        let loaded = world.file("keys.toml", "# none yet\n").load();
+        assert_eq!(loaded.is_err(), is_wrong, "{mode}");
+    }
+}
+
+#[test]
 fn mistakes_in_keys_are_shown_without_a_secret() {
     let world = World::with(&format!(
         "{ONE}[[keys]]\nname = \"a b\"\nhash = \"sk-1234\"\nmodels = []\n[[keys]]\nsecret = \"sk-1234\"\nmax_streams = 0\n"

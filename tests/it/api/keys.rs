@@ -274,6 +274,26 @@ fn keys_come_and_go_while_requests_run() {
 }
 
 #[test]
+fn a_file_of_keys_that_is_emptied_lets_nobody_in() {
+    let upstream = counting();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("keys.toml");
+    fs::write(&file, key("old", "sk-old", "")).expect("it is written");
+    let auth = format!("[auth]\nkeys_file = \"{}\"\n", file.display());
+    let proxy = Proxy::builder()
+        .config(&with_keys(&upstream, &auth, &[]))
+        .start();
+    let status = |secret: &str| asked_with(&proxy, ("api-key", secret)).status;
+    assert_eq!((status("sk-old"), status("sk-other")), (200, 401));
+    fs::write(&file, "# nobody any more\n").expect("it is written");
+    proxy.wait_for_log("a key is asked for, and there is none", 1);
+    assert_eq!((status("sk-old"), status("sk-other")), (200, 401));
+    fs::write(&file, key("new", "sk-new", "")).expect("it is written");
+    proxy.wait_for_log("the configuration was reloaded", 1);
+    assert_eq!((status("sk-old"), status("sk-new")), (401, 200));
+}
+
+#[test]
 fn a_key_for_us_never_goes_on() {
     let secret = "sk-ours-0123456789";
     for (own, header, value) in [
