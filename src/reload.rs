@@ -1,9 +1,13 @@
 //! When the configuration is to be read again: its folder changed, or the process got SIGHUP.
 //!
-//! Folders are watched, not files: editors replace a file, and mounted volumes swap a link beside it.
+//! Folders are watched, not files: editors replace a file, and mounted volumes swap a link beside it. But only what
+//! the files hold counts: other files of the folder may change all the time, a log of ours among them.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -22,18 +26,27 @@ pub(crate) struct Changes {
     watcher: Option<RecommendedWatcher>,
     /// What it watches.
     folders: BTreeSet<PathBuf>,
+    /// The files that count, and what they held when it was last told of them.
+    files: BTreeSet<PathBuf>,
+    held: Option<u64>,
+    /// SIGHUP came: it is read again in any case.
+    asked: Arc<AtomicBool>,
 }
 
 impl Changes {
     /// Watches the folders of these files, and listens for SIGHUP; there must be a runtime.
     pub(crate) fn of(files: &[PathBuf]) -> Self {
         let (tell, changed) = mpsc::channel(1);
-        hang_up(tell.clone());
+        let asked = Arc::<AtomicBool>::default();
+        hang_up(tell.clone(), Arc::clone(&asked));
         let mut this = Self {
             changed,
             tell,
             watcher: None,
             folders: BTreeSet::new(),
+            files: BTreeSet::new(),
+            held: None,
+            asked,
         };
         if !files.is_empty() {
             this.watch(files);
@@ -45,6 +58,7 @@ impl Changes {
 
     /// Watches the folders of these files too.
     pub(crate) fn watch(&mut self, files: &[PathBuf]) {
+        self.files.extend(files.iter().cloned());
         for folder in folders(files) {
             if self.folders.contains(&folder) {
                 continue;
@@ -69,6 +83,19 @@ impl Changes {
 
     /// Waits until something changed and has come to rest.
     pub(crate) async fn next(&mut self) {
+        loop {
+            self.rest().await;
+            let asked = self.asked.swap(false, Ordering::AcqRel);
+            let files = self.files.clone();
+            let held = tokio::task::spawn_blocking(move || digest_of(&files)).await;
+            let held = held.ok();
+            if std::mem::replace(&mut self.held, held) != held || asked {
+                return;
+            }
+        }
+    }
+
+    async fn rest(&mut self) {
         // It lasts as long as there is somebody to tell, and this is one itself.
         self.changed.recv().await;
         let rest = async {
@@ -77,6 +104,16 @@ impl Changes {
         // Time is up, or all is quiet: both mean to read.
         let _ = tokio::time::timeout(RESTLESS, rest).await;
     }
+}
+
+/// A digest of what the files hold. What is no file, a pipe say, holds nothing.
+fn digest_of(files: &BTreeSet<PathBuf>) -> u64 {
+    let mut digest = DefaultHasher::new();
+    for file in files {
+        let held = file.is_file().then(|| std::fs::read(file).ok());
+        held.flatten().hash(&mut digest);
+    }
+    digest.finish()
 }
 
 fn cannot_watch(error: &notify::Error) {
@@ -104,13 +141,14 @@ fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
 }
 
 #[cfg(unix)]
-fn hang_up(tell: mpsc::Sender<()>) {
+fn hang_up(tell: mpsc::Sender<()>, asked: Arc<AtomicBool>) {
     use tokio::signal::unix::{SignalKind, signal};
 
     match signal(SignalKind::hangup()) {
         Ok(mut signals) => {
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
+                    asked.store(true, Ordering::Release);
                     let _ = tell.try_send(());
                 }
             });
@@ -120,7 +158,7 @@ fn hang_up(tell: mpsc::Sender<()>) {
 }
 
 #[cfg(not(unix))]
-fn hang_up(_: mpsc::Sender<()>) {}
+fn hang_up(_: mpsc::Sender<()>, _: Arc<AtomicBool>) {}
 
 #[cfg(test)]
 mod tests {
@@ -145,8 +183,12 @@ mod tests {
         std::fs::write(&other, "d").unwrap();
         std::fs::rename(&other, &file).unwrap();
         assert!(comes(&mut changes).await);
+        // A log of ours, say, which would tell of each reload and be told of.
+        std::fs::write(folder.path().join("antiphon.log"), "reloaded").unwrap();
         let more = tokio::time::timeout(Duration::from_millis(600), changes.next());
         assert!(more.await.is_err(), "nothing else happened");
+        std::fs::remove_file(&file).unwrap();
+        assert!(comes(&mut changes).await);
     }
 
     #[cfg(unix)]
