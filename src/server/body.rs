@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::Version;
 use axum::http::header::{CONTENT_ENCODING, EXPECT};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
@@ -124,10 +123,9 @@ async fn too_long(body: Body, limit: usize) -> Refusal {
 
 /// Reads a body that nobody wants, where its client would not hear the answer otherwise.
 pub(super) async fn discard(request: Request, patience: &Patience) {
-    // Over HTTP/2 an answer may come before its request is whole; and who asks whether to send is
-    // told not to.
-    let is_heard = request.version() >= Version::HTTP_2 || request.headers().contains_key(EXPECT);
-    if !is_heard {
+    // Who asks whether to send is told not to. Over HTTP/2 an answer may come before its request is whole,
+    // but there are clients that take the reset after it for a failure.
+    if !request.headers().contains_key(EXPECT) {
         drain(request.into_body(), patience).await;
     }
 }

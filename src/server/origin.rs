@@ -1,8 +1,9 @@
 //! Web pages that ask: a page of anybody's, open in the user's browser, can reach what listens on the
 //! user's machine. Browsers say which page asks.
 
-use axum::http::HeaderMap;
+use axum::http::Request;
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
 use url::{Host, Url};
 
 use super::Cors;
@@ -11,8 +12,8 @@ use crate::upstream::Refusal;
 
 /// The page that asks, if it is none that may. Pages of this machine may, and so may what is no page
 /// of the web (an editor's, an app's); of others only those that the configuration names.
-pub(super) fn foreign(headers: &HeaderMap, cors: Option<&Cors>) -> Option<String> {
-    let origin = headers.get(ORIGIN)?;
+pub(super) fn foreign<B>(request: &Request<B>, cors: Option<&Cors>) -> Option<String> {
+    let origin = request.headers().get(ORIGIN)?;
     if cors.is_some_and(|cors| cors.allows(origin)) {
         return None;
     }
@@ -26,8 +27,8 @@ pub(super) fn foreign(headers: &HeaderMap, cors: Option<&Cors>) -> Option<String
     }
     let is_own = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback() || is_host(&url, headers),
-        Some(Host::Ipv6(address)) => address.is_loopback() || is_host(&url, headers),
+        Some(Host::Ipv4(address)) => address.is_loopback() || is_host(&url, request),
+        Some(Host::Ipv6(address)) => address.is_loopback() || is_host(&url, request),
         None => false,
     };
     (!is_own).then_some(text)
@@ -35,8 +36,11 @@ pub(super) fn foreign(headers: &HeaderMap, cors: Option<&Cors>) -> Option<String
 
 /// Whether the page comes from the very address that it asks. Names are not looked at: whoever has
 /// one can have it point here.
-fn is_host(url: &Url, headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+fn is_host<B>(url: &Url, request: &Request<B>) -> bool {
+    // In HTTP/2 it stands with the path.
+    let host = request.uri().authority().map(Authority::as_str);
+    let named = || request.headers().get(HOST)?.to_str().ok();
+    let host = host.or_else(named);
     let asked = host.and_then(|host| Url::parse(&format!("{}://{host}", url.scheme())).ok());
     asked.is_some_and(|asked| asked.host() == url.host())
 }
@@ -59,10 +63,12 @@ mod tests {
     use super::*;
 
     fn is_foreign(origin: &str, host: &str, cors: Option<&Cors>) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(ORIGIN, origin.parse().unwrap());
-        headers.insert(HOST, host.parse().unwrap());
-        foreign(&headers, cors).is_some()
+        let ask = |uri: &str| Request::builder().uri(uri).header(ORIGIN, origin);
+        let one = ask("/v1/models").header(HOST, host).body(()).unwrap();
+        let two = ask(&format!("http://{host}/v1/models")).body(()).unwrap();
+        let is_foreign = foreign(&one, cors).is_some();
+        assert_eq!(foreign(&two, cors).is_some(), is_foreign, "over HTTP/2");
+        is_foreign
     }
 
     #[test]
@@ -79,7 +85,7 @@ mod tests {
         ] {
             assert!(!is_foreign(own, "192.168.1.5:8787", None), "{own}");
         }
-        assert_eq!(foreign(&HeaderMap::new(), None), None);
+        assert_eq!(foreign(&Request::new(()), None), None);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) async fn known(
     };
     // Pages cannot show a key when they open a socket, so that these are looked at in any case.
     let is_open = key.is_none() || request.headers().contains_key(UPGRADE);
-    if is_open && let Some(page) = origin::foreign(request.headers(), live.cors.as_ref()) {
+    if is_open && let Some(page) = origin::foreign(&request, live.cors.as_ref()) {
         let refusal = origin::refuse(&page);
         body::discard(request, &body::OF_STRANGERS).await;
         return Failure(refusal).into_response();

@@ -70,6 +70,33 @@ fn many_requests_run_side_by_side() {
 }
 
 #[test]
+fn who_is_refused_before_its_request_is_whole_hears_why() {
+    let upstream = Upstream::saying("Hello");
+    let proxy = Proxy::builder()
+        .upstream(&upstream.base_url())
+        .env("ANTIPHON_KEY", "sk-right-0123456789")
+        .start();
+    let mut client = Http2::connect(proxy.address(), WINDOW);
+    let json = ("content-type", "application/json");
+    client.send(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &head("POST", "/v1/responses", &[json]),
+    );
+    // The body comes a moment later, as it does from many a client.
+    std::thread::sleep(Duration::from_millis(150));
+    client.send(DATA, END_STREAM, 1, streaming().as_bytes());
+    let refused = client.answer(1);
+    assert_eq!((refused.status, refused.reset), (401, None));
+    assert!(String::from_utf8_lossy(&refused.body).contains("invalid_api_key"));
+    // A reset behind it is a failure to some clients.
+    client.get(3, "/healthz");
+    assert_eq!(client.answer(3).status, 200);
+    assert_eq!(client.take(1).reset, None);
+}
+
+#[test]
 fn there_are_only_so_many_streams_at_a_time() {
     let upstream = Upstream::new([Reply::chunks(&[text("Hel")]).silent()]);
     let proxy = configured(&upstream, "http2_max_streams = 3", "");
