@@ -93,9 +93,10 @@ impl Permit {
     pub(super) fn begin(&mut self) {
         let key = self.key.as_ref().and_then(|key| key.rates.max_stream);
         let times = key.into_iter().chain(self.admission.rates.max_stream);
-        self.end = times.min().map(|after| End {
-            at: Instant::now() + after,
-            after,
+        self.end = times.min().and_then(|after| {
+            // What lies beyond all clocks is no end.
+            let at = Instant::now().checked_add(after)?;
+            Some(End { at, after })
         });
     }
 
@@ -211,6 +212,10 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.settle();
+        if self.place.is_none() {
+            // Its client left while it waited in line.
+            self.uncount();
+        }
         if let (true, Some(key)) = (self.own_place, &self.key) {
             key.leave_place();
         }

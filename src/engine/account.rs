@@ -214,7 +214,7 @@ impl Account {
         self.count(how, tokens(&usage), how != Ended::Failed);
     }
 
-    /// The client leaves. An upstream that has not answered has `spent` nothing.
+    /// The client leaves. What an upstream that has not answered `spent` is not known; its limits guess.
     pub(super) fn left(mut self, spent: Option<Usage>) {
         self.spent = spent;
     }

@@ -100,6 +100,18 @@ pub(super) struct Journey {
     passing: Option<Refusal>,
 }
 
+impl Drop for Journey {
+    /// Nobody waits any more. An upstream that was asked works on the question nevertheless, so that it is
+    /// paid for by estimate; one that answered tells by itself what was spent.
+    fn drop(&mut self) {
+        if self.asking.is_some()
+            && let Some(permit) = &self.recipe.permit
+        {
+            permit.spend_reserved();
+        }
+    }
+}
+
 impl Journey {
     /// Begins with the first upstream of the plan. `body` is what `request` was read from.
     ///

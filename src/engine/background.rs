@@ -259,17 +259,26 @@ impl Worker {
         self.tasks.spawn(work.instrument(span));
     }
 
-    /// Renews leases, and ends what is held by nobody any more.
+    /// Renews leases, and ends what is held by nobody any more: side by side, as the many responses of a
+    /// replica that died take longer to end than a lease lasts.
     async fn care(&self) {
         let every = (self.settings.lease / 4).clamp(Duration::from_millis(50), POLL);
-        loop {
-            let held = self.kept.held.ids();
-            if !held.is_empty() {
-                self.renew(&held).await;
+        let leases = async {
+            loop {
+                let held = self.kept.held.ids();
+                if !held.is_empty() {
+                    self.renew(&held).await;
+                }
+                tokio::time::sleep(every).await;
             }
-            self.end_lost().await;
-            tokio::time::sleep(every).await;
-        }
+        };
+        let lost = async {
+            loop {
+                self.end_lost().await;
+                tokio::time::sleep(every).await;
+            }
+        };
+        tokio::join!(leases, lost);
     }
 
     async fn renew(&self, held: &[String]) {

@@ -367,6 +367,7 @@ fn until_left(client: &Client<'_>, most: u64) {
 fn what_fails_costs_nothing_and_who_leaves_pays_for_what_was_made() {
     let upstream = Upstream::by(|request| match request["messages"][0]["content"].as_str() {
         Some("leave") => Reply::chunks(&[text(&"word ".repeat(800))]).silent(),
+        Some(long) if long.starts_with("wait") => Reply::stream(&[text("Hi")]).after(20_000),
         _ => Reply::error(400, "no"),
     });
     let proxy = serving(&upstream, "", &[("sk-one", "tokens_per_minute = 2000")]);
@@ -383,6 +384,17 @@ fn what_fails_costs_nothing_and_who_leaves_pays_for_what_was_made() {
     drop(leaver);
     upstream.wait_until_left(1);
     until_left(&one, 1_300);
+    // One that was asked works for it, whether it has answered yet or not.
+    for stream in [false, true] {
+        let before = left(&one);
+        let long = format!("wait{}", " word".repeat(300));
+        let request = json!({"model": "m", "input": long, "store": false, "stream": stream});
+        let asked = upstream.asked().len();
+        let leaver = Live::send_with_key(&proxy.url(""), "sk-one", &request);
+        upstream.wait_until_asked(asked + 1);
+        drop(leaver);
+        until_left(&one, before - 200);
+    }
 }
 
 #[test]
