@@ -387,6 +387,9 @@ impl Reloader {
             shown.replace(tls);
         }
         self.state.replace(live(&new, engine, admission));
+        if old.clients.need_key && !new.clients.need_key {
+            tracing::warn!("clients need no key any more");
+        }
         self.lasting.metrics.reloaded(Some(true));
         // Whoever reads it may count on it.
         tracing::info!(
@@ -413,10 +416,11 @@ fn live(config: &Config, engine: Engine, admission: Admission) -> Live {
     }
 }
 
-/// Whether no upstream and no key differs, secrets included.
+/// Whether no upstream, no key and no store differs, secrets included.
 fn has_same_secrets(one: &Config, other: &Config) -> bool {
     let pairs = one.upstreams.iter().zip(&other.upstreams);
     one.clients == other.clients
+        && one.store.is_same(&other.store)
         && one.upstreams.len() == other.upstreams.len()
         && pairs.into_iter().all(|(a, b)| a.is_same(b))
 }

@@ -3,7 +3,7 @@
 //! What must never be in it: keys, and, unless the configuration asks for it, what people and models
 //! say to each other.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
@@ -47,24 +47,58 @@ fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
 {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Human => false,
         LogFormat::Json => true,
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
     match json {
         true => lines
+            .with_writer(io::stderr)
             .json()
             .flatten_event(true)
             // The request that a line belongs to, once.
             .with_current_span(true)
             .with_span_list(false)
             .boxed(),
-        false => lines.with_ansi(terminal).compact().boxed(),
+        false => lines
+            .with_writer(|| Margin(io::stderr()))
+            .with_ansi(terminal)
+            .compact()
+            .boxed(),
+    }
+}
+
+/// Begins all but the first line of an event with a margin: what clients and servers say may hold the ends of
+/// lines, and what follows them must not look like an event. One write is one event.
+struct Margin<W>(W);
+
+impl<W: Write> Write for Margin<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        const MARGIN: &[u8] = b"\n    | ";
+        let (text, end) = match event {
+            [text @ .., b'\n'] => (text, &b"\n"[..]),
+            text => (text, &b""[..]),
+        };
+        if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
+        let mut lines = text.split(|byte| matches!(byte, b'\n' | b'\r'));
+        let mut shown = lines.next().unwrap_or_default().to_vec();
+        for line in lines {
+            shown.extend_from_slice(MARGIN);
+            shown.extend_from_slice(line);
+        }
+        shown.extend_from_slice(end);
+        self.0.write_all(&shown)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -74,4 +108,24 @@ where
 pub struct LogError {
     level: String,
     error: ParseError,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(event: &str) -> String {
+        let mut margin = Margin(Vec::new());
+        margin.write_all(event.as_bytes()).unwrap();
+        String::from_utf8(margin.0).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_in_an_event_does_not_look_like_another_one() {
+        assert_eq!(written("INFO all is well\n"), "INFO all is well\n");
+        assert_eq!(
+            written("WARN no model x\nINFO key=admin\r\n\n"),
+            "WARN no model x\n    | INFO key=admin\n    | \n    | \n"
+        );
+    }
 }
