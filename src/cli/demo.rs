@@ -81,7 +81,7 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
     let base_url = format!("{place}/v1");
     let (asks, asked) = tokio::sync::mpsc::channel(1);
     shutdown::tell(&asks);
-    let talk = talk(&base_url);
+    let talk = talk(&base_url, once);
     let serving = tokio::spawn(app.serve(asked));
     if let Err(error) = talk.await {
         return fail(&error, 1);
@@ -98,7 +98,7 @@ async fn serve(config: &Config, once: bool) -> ExitCode {
 }
 
 /// A question, a call, its output, an answer: each over HTTP, as any client would do it.
-async fn talk(base_url: &str) -> io::Result<()> {
+async fn talk(base_url: &str, once: bool) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
@@ -139,9 +139,13 @@ async fn talk(base_url: &str) -> io::Result<()> {
         "\n── Codex: put this into ~/.codex/config.toml, then try `codex \"run a command\"`\n"
     )?;
     writeln!(out, "{}", codex::snippet(&snippet))?;
+    let then = match once {
+        true => String::new(),
+        false => format!("Serving {base_url} until Ctrl-C. "),
+    };
     writeln!(
         out,
-        "Serving {base_url} until Ctrl-C. For a real model: antiphon --upstream http://127.0.0.1:11434/v1"
+        "{then}For a real model: antiphon --upstream http://127.0.0.1:11434/v1"
     )
 }
 
