@@ -116,6 +116,38 @@ async fn when_all_places_are_taken_few_wait_and_not_for_long() {
 }
 
 #[tokio::test]
+async fn who_leaves_the_line_has_not_asked() {
+    let all = Rates {
+        max_streams: Some(1),
+        ..Rates::default()
+    };
+    let own = Rates {
+        requests_per_minute: Some(2),
+        ..Rates::default()
+    };
+    let admission = admission(vec![key("a", own)], all);
+    let a = known(&admission, "a").await;
+    let inside = ask(&admission, Some(&a)).await.unwrap();
+    let waits = ask(&admission, Some(&a));
+    let left = tokio::time::timeout(Duration::from_millis(5), waits).await;
+    assert!(left.is_err(), "it waits in line");
+    drop(inside);
+    assert!(ask(&admission, Some(&a)).await.is_ok());
+    let refusal = ask(&admission, Some(&a)).await.unwrap_err();
+    assert_eq!(code(&refusal), (429, "rate_limit_exceeded"));
+}
+
+#[tokio::test]
+async fn a_time_beyond_all_clocks_is_no_end() {
+    let endless = Rates {
+        max_stream: Some(Duration::from_secs(u64::MAX)),
+        ..Rates::default()
+    };
+    let admission = admission(Vec::new(), endless);
+    assert!(ask(&admission, None).await.unwrap().end().is_none());
+}
+
+#[tokio::test]
 async fn tokens_are_taken_in_advance_and_settled_at_the_end() {
     let own = Rates {
         tokens_per_minute: Some(1_000),

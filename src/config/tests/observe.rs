@@ -19,6 +19,8 @@ fn numbers_are_told_where_the_api_is_unless_they_have_an_address() {
     let config = with("[metrics]\nenabled = false\nlisten = \"127.0.0.1:9464\"").config();
     assert!(!config.metrics.enabled);
     assert_eq!(config.metrics.listen, "127.0.0.1:9464".parse().ok());
+    let taken = with("[metrics]\nlisten = \"127.0.0.1:8787\"").error();
+    assert!(taken.contains("clients are served there"), "{taken}");
     let error = with("[metrics]\nlisten = \"9464\"").error();
     assert!(error.contains("`9464` is not an address"), "{error}");
 }
