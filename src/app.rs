@@ -138,8 +138,9 @@ impl App {
     /// See [`StartError`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let metrics = Arc::<Metrics>::default();
+        let key = Arc::new(sealing_key(config)?);
         let lasting = Lasting {
-            seals: Arc::new(Arc::new(sealing_key(config)?)),
+            seals: Arc::new(key),
             kept: Kept::new(open_store(&config.store, Arc::clone(&metrics)).await?),
             closing: Closing::default(),
             metrics,

@@ -26,20 +26,17 @@ pub(in crate::server) async fn create(
     State(state): State<AppState>,
     asker: Asker,
     request: Request,
-) -> Response {
+) -> Result<Response, Response> {
     let Admitted {
         live,
         caller,
         body,
         permit,
-    } = match admit::enter(&state, asker, request).await {
-        Ok(admitted) => admitted,
-        Err(response) => return response,
-    };
+    } = admit::enter(&state, asker, request).await?;
     let id = new_id();
     // What a response takes is set apart, or else each layer around this would move it.
     let reply = Box::pin(live.engine.create(body, &id, &caller)).await;
-    admit::answer(reply, permit)
+    Ok(admit::answer(reply, permit))
 }
 
 /// `POST /v1/responses/compact`: a conversation, summed up.
@@ -47,19 +44,16 @@ pub(in crate::server) async fn compact(
     State(state): State<AppState>,
     asker: Asker,
     request: Request,
-) -> Response {
+) -> Result<Response, Response> {
     let Admitted {
         live,
         caller,
         body,
         permit,
-    } = match admit::enter(&state, asker, request).await {
-        Ok(admitted) => admitted,
-        Err(response) => return response,
-    };
+    } = admit::enter(&state, asker, request).await?;
     let id = new_id();
     let compacted = live.engine.compact(body, &id, &caller).await;
-    admit::answer(compacted.map(Reply::Whole), permit)
+    Ok(admit::answer(compacted.map(Reply::Whole), permit))
 }
 
 /// `POST /v1/responses/input_tokens`: how many tokens a request would be. A header says whether they
@@ -68,17 +62,14 @@ pub(in crate::server) async fn input_tokens(
     State(state): State<AppState>,
     asker: Asker,
     request: Request,
-) -> Response {
+) -> Result<Response, Response> {
     const HOW: HeaderName = HeaderName::from_static("x-antiphon-token-count");
     let Admitted {
         live,
         caller,
         body,
         permit,
-    } = match admit::enter(&state, asker, request).await {
-        Ok(admitted) => admitted,
-        Err(response) => return response,
-    };
+    } = admit::enter(&state, asker, request).await?;
     let id = new_id();
     let count = live.engine.count_tokens(&body, &id, &caller).await;
     let count = count.inspect_err(|refusal| log(&id, refusal));
@@ -97,7 +88,7 @@ pub(in crate::server) async fn input_tokens(
             .headers_mut()
             .insert(HOW, HeaderValue::from_static(how));
     }
-    response
+    Ok(response)
 }
 
 /// `GET /v1/responses/{id}`: a stored response, whole or as a stream.
