@@ -35,3 +35,4 @@ pub use text::Text;
 pub use text_or::TextOr;
 pub use tree::Tree;
 pub use write::write_string;
+pub(crate) use write::{write_option, write_text, write_value};

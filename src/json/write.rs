@@ -3,6 +3,8 @@
 //! Every delta is one string written, so it is done in runs: what needs no escape is found many
 //! bytes at a time and copied in one piece. The bytes are those that `serde_json` writes.
 
+use serde::Serialize;
+
 use super::word::{self, WORD};
 
 /// How many bytes are looked at together where nothing needs an escape: vector instructions tell
@@ -27,6 +29,26 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
         rest = copy_to_escape(out, rest);
     }
     out.push(b'"');
+}
+
+/// Writes `key`, which ends with a colon, and a string.
+pub(crate) fn write_text(out: &mut Vec<u8>, key: &'static str, text: &str) {
+    out.extend_from_slice(key.as_bytes());
+    write_string(out, text);
+}
+
+/// The same, if there is a string.
+pub(crate) fn write_option(out: &mut Vec<u8>, key: &'static str, said: Option<&str>) {
+    if let Some(said) = said {
+        write_text(out, key, said);
+    }
+}
+
+/// Writes `key` and a value that cannot fail to serialise: raw JSON, a tag, a small object.
+pub(crate) fn write_value<T: Serialize + ?Sized>(out: &mut Vec<u8>, key: &'static str, value: &T) {
+    out.extend_from_slice(key.as_bytes());
+    let written = serde_json::to_writer(&mut *out, value);
+    debug_assert!(written.is_ok(), "what is written by hand must serialise");
 }
 
 /// Copies blocks in which nothing needs an escape; returns what stands behind them.

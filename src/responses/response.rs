@@ -9,6 +9,7 @@ use super::error::ErrorObject;
 use super::item::{OutputItem, list};
 use super::request::{CreateResponse, ReasoningOptions};
 use super::usage::Usage;
+use crate::json::write_value;
 
 /// What a tool takes for the keys that it has in an answer and not in a request, at most.
 const TOOL_BYTES: usize = 64;
@@ -329,7 +330,5 @@ impl Fields {
 
 /// Writes a value that cannot fail to serialise: strings, numbers, lists and objects of them.
 fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing to a vector cannot fail, and none of the types written has a failing `Serialize`.
-    let written = serde_json::to_writer(&mut *out, value);
-    debug_assert!(written.is_ok(), "a response must serialise");
+    write_value(out, "", value);
 }

@@ -3,10 +3,8 @@
 //! A conversation is nearly all of what an upstream is asked, and nearly all of it is a few long
 //! strings, so those are written in runs. What is written is what `Serialize` says.
 
-use serde::Serialize;
-
 use super::{Assistant, Content, File, ImageUrl, Message, Part, ToolCall};
-use crate::json::write_string;
+use crate::json::{write_option as option, write_string, write_text as text, write_value as value};
 
 impl Message<'_> {
     /// Writes the message.
@@ -160,25 +158,6 @@ impl File<'_> {
         }
         out.push(b'}');
     }
-}
-
-/// Writes `key`, which ends with a colon, and a string.
-fn text(out: &mut Vec<u8>, key: &'static str, text: &str) {
-    out.extend_from_slice(key.as_bytes());
-    write_string(out, text);
-}
-
-fn option(out: &mut Vec<u8>, key: &'static str, said: Option<&str>) {
-    if let Some(said) = said {
-        text(out, key, said);
-    }
-}
-
-/// Writes `key` and a value that cannot fail to serialise: raw JSON, a tag.
-fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, key: &'static str, value: &T) {
-    out.extend_from_slice(key.as_bytes());
-    let written = serde_json::to_writer(&mut *out, value);
-    debug_assert!(written.is_ok(), "raw JSON must serialise");
 }
 
 fn list<T>(out: &mut Vec<u8>, elements: &[T], write: fn(&T, &mut Vec<u8>)) {

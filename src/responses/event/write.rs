@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::{At, ContentDelta, Delta, ItemEvent, Part, PartEvent, ResponseEvent, SummaryPartEvent};
-use crate::json::write_string;
+use crate::json::{write_string, write_value};
 use crate::responses::item::Logprob;
 
 /// Room for what stands around the strings of an event.
@@ -218,9 +218,6 @@ impl Members<'_> {
 
     /// Writes a value that cannot fail to serialise: items, parts, numbers.
     fn value<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) {
-        self.0.extend_from_slice(key.as_bytes());
-        // Writing to a vector cannot fail, and none of the types written has a failing `Serialize`.
-        let written = serde_json::to_writer(&mut *self.0, value);
-        debug_assert!(written.is_ok(), "an event must serialise");
+        write_value(self.0, key, value);
     }
 }

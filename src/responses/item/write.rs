@@ -4,13 +4,11 @@
 //! part; so the kinds that hold long strings are written by hand, in runs. What is written is what
 //! `Serialize` says.
 
-use serde::Serialize;
-
 use super::{
     ContentPart, CustomToolCallItem, FunctionCallItem, ItemStatus, MessageItem, OutputItem,
     ReasoningItem,
 };
-use crate::json::write_string;
+use crate::json::{write_option as option, write_text as text, write_value as value};
 
 impl OutputItem {
     /// Writes the item as JSON.
@@ -112,25 +110,6 @@ fn status(out: &mut Vec<u8>, status: ItemStatus) {
         ItemStatus::Incomplete => b",\"status\":\"incomplete\"",
     };
     out.extend_from_slice(key);
-}
-
-/// Writes `key`, which ends with a colon, and a string.
-fn text(out: &mut Vec<u8>, key: &'static str, text: &str) {
-    out.extend_from_slice(key.as_bytes());
-    write_string(out, text);
-}
-
-fn option(out: &mut Vec<u8>, key: &'static str, said: Option<&str>) {
-    if let Some(said) = said {
-        text(out, key, said);
-    }
-}
-
-/// Writes `key` and a value that cannot fail to serialise: citations, probabilities, small items.
-fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, key: &'static str, value: &T) {
-    out.extend_from_slice(key.as_bytes());
-    let written = serde_json::to_writer(&mut *out, value);
-    debug_assert!(written.is_ok(), "an item must serialise");
 }
 
 /// Writes a list.
