@@ -20,15 +20,15 @@ WORKDIR /src
 # each target that the manifest names.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/whole \
-    && for target in src/main.rs benches/parts.rs benches/whole/main.rs; do echo 'fn main() {}' > "$target"; done \
+    && for target in build.rs src/main.rs benches/parts.rs benches/whole/main.rs; do echo 'fn main() {}' > "$target"; done \
     && touch src/lib.rs \
     && cargo build --release --locked --bin antiphon
 
 # Then the program. Its files are older than what was just built, so cargo is told that they changed.
-COPY proxy.toml ./
+COPY build.rs proxy.toml ./
 COPY assets assets
 COPY src src
-RUN touch src/main.rs src/lib.rs \
+RUN touch build.rs src/main.rs src/lib.rs \
     && cargo build --release --locked --bin antiphon
 
 # --- The root file system ------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ with open(IMAGE_FILE) as file:
     CONFIG = json.load(file)["Docker"]["config"]
 USER = 65532
 LARGEST = 40_000_000
+# What may be in memory before anybody asked. Half as much again means that the linker has not heeded assets/layout.txt
+# (benches/layout.py writes it anew).
+IDLE_KB = 16_000
 STATE = "/var/lib/antiphon"
 BASE = "http://127.0.0.1:8787"
 # What the image's check says while the program serves, and when it does not.
@@ -98,6 +101,9 @@ def serves_and_ends(upstream):
         os.chown(state, USER, USER)
         with Container(["--bind", state, STATE], ANTIPHON_UPSTREAM=upstream.url) as container:
             ready()
+            idle = container.memory()
+            print(f"{idle} KB in memory when idle")
+            assert idle < IDLE_KB, idle
             expect(health(upstream), WELL)
             first = post({"model": "m", "input": "Say hello."})
             expect(first["output"][0]["content"][0]["text"], "Hello out of a box.")
@@ -140,6 +146,11 @@ class Container:
             told = info.read()
         self.pid = json.loads(told)["child-pid"] if told else None
         return self
+
+    def memory(self):
+        """What is in memory of the program, in KB."""
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
     def end(self):
         """Asks it to end, as `docker stop` does; it must end well and soon."""
