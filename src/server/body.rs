@@ -1,12 +1,17 @@
 //! A request's body, read in bounded time and space.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, EXPECT};
+use axum::middleware::Next;
+use axum::response::Response;
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
+use tower::{Layer, ServiceExt};
+use tower_http::decompression::{DecompressionBody, RequestDecompressionLayer};
 
 use crate::admission::{Admission, Room};
 use crate::responses::ErrorObject;
@@ -33,6 +38,20 @@ pub(super) const OF_STRANGERS: Patience = Patience {
 /// The most that is made room for in advance: what a request says of its length is not believed
 /// beyond that.
 const MOST_AHEAD: usize = 1024 * 1024;
+
+/// Unpacks the body on its way, if it is packed in a way that is known. What is not is left as it is, for
+/// [`read`] to refuse.
+pub(super) async fn unpacked(request: Request, next: Next) -> Response {
+    let rest = tower::service_fn(|request: http::Request<DecompressionBody<Body>>| {
+        let answer = next.clone().run(request.map(Body::new));
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let layer = RequestDecompressionLayer::new().pass_through_unaccepted(true);
+    match layer.layer(rest).oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
 
 /// Reads the whole body; compressed ones were unpacked before. The bytes keep their room until the
 /// last of them is gone.

@@ -1,8 +1,9 @@
 //! Which web pages may ask, and what they may see: CORS.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -12,6 +13,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::AppState;
 use super::admit::header_names;
+use super::caught::Caught;
 
 /// What stands for all.
 const ALL: &str = "*";
@@ -66,13 +68,18 @@ impl Cors {
     }
 }
 
-/// Answers browsers that ask first, and tells them what they may show.
-pub(super) async fn cors(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match &state.live().cors {
-        None => next.run(request).await,
-        Some(cors) => match cors.layer.layer(next).oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
+/// Answers browsers that ask first, and tells them what they may show: also if there is a panic.
+pub(super) async fn answer(state: &AppState, request: Request, next: Next) -> Response {
+    let live = state.live();
+    let Some(cors) = &live.cors else {
+        return Caught::new(next.run(request)).await;
+    };
+    let rest = tower::service_fn(|request| {
+        let answer = Caught::new(next.clone().run(request));
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    match cors.layer.layer(rest).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }

@@ -6,6 +6,7 @@ mod accept;
 mod admit;
 mod body;
 mod caller;
+mod caught;
 mod cors;
 mod error;
 mod origin;
@@ -16,21 +17,18 @@ mod segments;
 mod socket;
 mod tls;
 
-use std::any::Any;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use tracing::Instrument;
 
 pub use accept::{
@@ -146,58 +144,24 @@ pub fn operators(state: AppState) -> Router {
 
 /// All routes, with `/metrics` among them if it has no other place. The API's are there with and without
 /// `/v1`, as clients differ in what they take for the base URL.
+///
+/// Each layer boxes what each route is, and each request clones it with all that is within. So there are
+/// two, which do in functions what could be layers.
 pub fn router(state: AppState, with_metrics: bool) -> Router {
-    let api = Router::new()
-        .route(
-            "/responses",
-            post(routes::responses::create).get(routes::responses::upgrade),
-        )
-        .route("/responses/compact", post(routes::responses::compact))
-        .route(
-            "/responses/input_tokens",
-            post(routes::responses::input_tokens),
-        )
-        .route(
-            "/responses/{id}",
-            get(routes::responses::show).delete(routes::responses::delete),
-        )
-        .route("/responses/{id}/cancel", post(routes::responses::cancel))
-        .route(
-            "/responses/{id}/input_items",
-            get(routes::responses::input_items),
-        )
-        .route("/conversations", post(routes::conversations::create))
-        .route(
-            "/conversations/{id}",
-            get(routes::conversations::show)
-                .post(routes::conversations::update)
-                .delete(routes::conversations::delete),
-        )
-        .route(
-            "/conversations/{id}/items",
-            get(routes::conversations::list_items).post(routes::conversations::add_items),
-        )
-        .route(
-            "/conversations/{id}/items/{item}",
-            get(routes::conversations::show_item).delete(routes::conversations::delete_item),
-        )
-        .route("/models", get(routes::models::list))
-        .route("/models/{*model}", get(routes::models::show));
-    let metrics = match with_metrics {
-        true => Router::new().route("/metrics", get(routes::metrics::scrape)),
-        false => Router::new(),
-    };
-    let guarded = Router::new()
-        .merge(metrics)
-        .merge(api.clone())
-        .nest("/v1", api)
+    let mut guarded = Router::new()
         // What Codex asks an Ollama before it trusts it (`--oss`).
         .route("/api/version", get(routes::ollama::version))
         .route("/api/tags", get(routes::ollama::tags))
-        .route("/api/pull", post(routes::ollama::pull))
+        .route("/api/pull", post(routes::ollama::pull));
+    for (path, methods) in api() {
+        guarded = guarded.route(path, methods.clone());
+        guarded = guarded.route(&format!("/v1{path}"), methods);
+    }
+    if with_metrics {
+        guarded = guarded.route("/metrics", get(routes::metrics::scrape));
+    }
+    let guarded = guarded
         .method_not_allowed_fallback(no_such_method)
-        // Outermost last: what is sent without a right key is not even unpacked.
-        .route_layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .route_layer(middleware::from_fn_with_state(state.clone(), admit::known));
     Router::new()
         .merge(guarded)
@@ -206,13 +170,44 @@ pub fn router(state: AppState, with_metrics: bool) -> Router {
         .route("/", get(routes::health::root))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        // Outermost last: a panic becomes a 500, pages may see also that, every answer gets a
-        // request id.
-        .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
         .layer(middleware::from_fn_with_state(state.clone(), tell))
         .with_state(state)
+}
+
+/// The routes of the API.
+fn api() -> [(&'static str, MethodRouter<AppState>); 12] {
+    use routes::{conversations, models, responses};
+    [
+        (
+            "/responses",
+            post(responses::create).get(responses::upgrade),
+        ),
+        ("/responses/compact", post(responses::compact)),
+        ("/responses/input_tokens", post(responses::input_tokens)),
+        (
+            "/responses/{id}",
+            get(responses::show).delete(responses::delete),
+        ),
+        ("/responses/{id}/cancel", post(responses::cancel)),
+        ("/responses/{id}/input_items", get(responses::input_items)),
+        ("/conversations", post(conversations::create)),
+        (
+            "/conversations/{id}",
+            get(conversations::show)
+                .post(conversations::update)
+                .delete(conversations::delete),
+        ),
+        (
+            "/conversations/{id}/items",
+            get(conversations::list_items).post(conversations::add_items),
+        ),
+        (
+            "/conversations/{id}/items/{item}",
+            get(conversations::show_item).delete(conversations::delete_item),
+        ),
+        ("/models", get(models::list)),
+        ("/models/{*model}", get(models::show)),
+    ]
 }
 
 /// Gives each answer an id, which each line in the log about it has too, and counts it. A client, or
@@ -237,7 +232,8 @@ async fn tell(
     let trace_id = trace::trace_id(&trace);
     let key = tracing::field::Empty;
     let span = tracing::error_span!(parent: trace.id(), "request", id = %id, trace_id, key);
-    let mut response = next.run(request).instrument(span).await;
+    let answer = cors::answer(&state, request, next);
+    let mut response = answer.instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().entry(NAME).or_insert(value);
     }
@@ -289,19 +285,4 @@ async fn no_such_method(request: Request) -> Failure {
         405,
         ErrorObject::invalid(message).with_code("method_not_supported"),
     ))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let what = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    tracing::error!(
-        panic = what,
-        "a request panicked: this is a fault of the proxy"
-    );
-    let error = ErrorObject::server("The proxy failed in an unforeseen way; its log says how.");
-    Failure(Refusal::new(500, error)).into_response()
 }

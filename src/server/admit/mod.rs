@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{HOST, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_ENCODING, HOST, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Version};
 use axum::middleware::Next;
@@ -73,7 +73,11 @@ pub(super) async fn known(
         tracing::Span::current().record("key", key.name.as_str());
     }
     request.extensions_mut().insert(Known { live, key });
-    next.run(request).await
+    // Only what has the right key is unpacked.
+    match request.headers().contains_key(CONTENT_ENCODING) {
+        true => body::unpacked(request, next).await,
+        false => next.run(request).await,
+    }
 }
 
 /// Whether a request says once which server it is meant for, as HTTP/1.1 demands (RFC 9112, 3.2): another
