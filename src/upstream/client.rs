@@ -1,6 +1,5 @@
 //! One upstream: asked for chat completions and for its models.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use super::dialect::{DialectSettings, Known};
 use super::health::{Health, ModelHealth, Trial};
 use super::refusal::{Fault, Refusal};
 use super::secrets::Secrets;
+use super::site::Site;
 use super::way::{Tls, Way};
 use crate::gate::{Gate, Line, Permit, Shut};
 use crate::json::Edits;
@@ -131,6 +131,7 @@ pub enum UpstreamError {
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
+    site: Site,
     way: Way,
     headers: HeaderMap,
     secrets: Secrets,
@@ -165,6 +166,7 @@ impl Upstream {
             known: Known::new(&settings.dialect, &settings.edits),
             gate: Arc::new(Gate::new(settings.max_concurrency)),
             health: Arc::new(Health::new(settings.name.clone(), settings.breaker)),
+            site: Site::new(&settings),
             settings,
             way,
             headers,
@@ -249,10 +251,6 @@ impl Upstream {
         question: Question,
         permit: Permit,
     ) -> Result<Answer, Refusal> {
-        let path = match self.settings.wire_api {
-            WireApi::Chat => "chat/completions",
-            WireApi::Responses => "responses",
-        };
         let accept = match question.stream {
             true => "text/event-stream",
             false => "application/json",
@@ -262,7 +260,7 @@ impl Upstream {
         headers.extend(self.of_caller(&question.caller));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let url = self.url(path, &question.model);
+        let url = self.site.asked(&question.model);
         let asked = self.send(Method::POST, url, headers, question.body);
         let wait = self.settings.first_byte_timeout;
         let answer = match tokio::time::timeout(wait, asked).await {
@@ -328,7 +326,7 @@ impl Upstream {
         limit: usize,
     ) -> Result<(String, Bytes), Refusal> {
         let headers = self.headers.clone();
-        let answer = self.send(Method::GET, self.url(path, ""), headers, Bytes::new());
+        let answer = self.send(Method::GET, self.site.url(path, ""), headers, Bytes::new());
         self.read(answer.await?, limit).await
     }
 
@@ -341,7 +339,7 @@ impl Upstream {
     ) -> Result<Bytes, Refusal> {
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = self.send(Method::POST, self.url(path, ""), headers, json);
+        let answer = self.send(Method::POST, self.site.url(path, ""), headers, json);
         Ok(self.read(answer.await?, limit).await?.1)
     }
 
@@ -397,56 +395,6 @@ impl Upstream {
         refusal.error = self.without_secrets(refusal.error);
         refusal
     }
-
-    fn url(&self, path: &str, model: &str) -> Url {
-        let mut url = self.settings.base_url.clone();
-        let whole = match path.strip_prefix('/') {
-            Some(path) => format!("/{path}"),
-            None => {
-                let base = url.path().trim_end_matches('/');
-                // How `{model}` looks in a URL.
-                let base = match base.split_once("%7Bmodel%7D") {
-                    Some((before, after)) if !model.is_empty() => {
-                        format!("{before}{}{after}", as_segment(model))
-                    }
-                    // What is of no one model stands above: Azure has `/openai/models` beside
-                    // `/openai/deployments/NAME/…`.
-                    Some((before, _)) => {
-                        let before = before.trim_end_matches('/');
-                        before
-                            .rsplit_once('/')
-                            .map_or("", |(above, _)| above)
-                            .to_owned()
-                    }
-                    None => base.to_owned(),
-                };
-                format!("{base}/{path}")
-            }
-        };
-        url.set_path(&whole);
-        if !self.settings.query.is_empty() {
-            let pairs = self
-                .settings
-                .query
-                .iter()
-                .map(|(key, value)| (key, value.expose_secret()));
-            url.query_pairs_mut().extend_pairs(pairs);
-        }
-        url
-    }
-}
-
-/// A name as one segment of a path.
-fn as_segment(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~:@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// The error without the client's own key.

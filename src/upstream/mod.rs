@@ -14,6 +14,7 @@ mod refusal;
 mod retry;
 mod retry_after;
 mod secrets;
+mod site;
 mod tokens;
 mod way;
 
