@@ -142,7 +142,7 @@ def merged(observations):
 
 
 def observed(program, folder, arguments, environment, work=lambda base: None):
-    """Which functions a run of the program runs, in the order of callgrind's file, and how often each is called."""
+    """Which functions a run of the program runs, and how often each is called."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen = "127.0.0.1:%d" % free.getsockname()[1]
@@ -237,7 +237,8 @@ def write(sizes, groups):
         for about, names in groups.items():
             about = f"{about}: {len(names)} functions, {matches.bytes(names) // 1000} KB"
             patterns = dict.fromkeys(matches.pattern(name, wanted) for name in names)
-            new = [pattern for pattern in patterns if pattern not in laid]
+            # Sorted, so that what changes from one time to the next can be seen.
+            new = sorted(pattern for pattern in patterns if pattern not in laid)
             file.write("".join(f"{line}\n" for line in ["", f"# {about}", *new]))
             laid |= dict.fromkeys(new)
             print(about)
