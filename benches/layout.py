@@ -14,8 +14,10 @@ with the next compiler. To do that once for each new compiler is enough.
 import bisect
 import collections
 import contextlib
+import functools
 import http.server
 import json
+import operator
 import os
 import re
 import signal
@@ -100,45 +102,36 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
 
 def main():
-    (program,) = sys.argv[1:]
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    program = os.path.abspath(sys.argv[1])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     upstream = f"http://127.0.0.1:{server.server_port}/v1"
     sizes = functions(program)
     with tempfile.TemporaryDirectory() as folder:
-        idle, work = runs(os.path.abspath(program), folder, upstream)
-    started, _ = idle
-    used, calls = work
-    each_delta = [name for name in used if calls[name] - idle[1][name] >= DELTAS * 2]
-    started = [name for name in started if name not in set(each_delta)]
-    asked = [name for name in used if name not in set(each_delta) | set(started)]
-    write(sizes, {"At the start": started, "For each delta": each_delta, "For each request": asked})
+        plain, starts, (asked, calls) = runs(program, folder, upstream)
+    before = functools.reduce(operator.or_, (calls for _, calls in [plain, *starts]))
+    each_delta = {name for name in asked if calls[name] - before[name] >= DELTAS * 2}
+    groups = {
+        "At each start": set(plain[0]) - each_delta,
+        "At a start with a store": {name for names, _ in starts for name in names} - each_delta,
+        "For each delta": each_delta,
+        "For each request": set(asked),
+    }
+    write(sizes, groups)
 
 
 def runs(program, folder, upstream):
-    """The functions of some starts, and those of a run with requests, each with the calls of each."""
+    """What a start without a store runs, what other starts run, and what one with requests runs."""
     config = os.path.join(folder, "proxy.toml")
     with open(config, "w") as file:
         file.write(f'[upstreams.local]\nbase_url = "{upstream}"\n')
     alone = ["--upstream", upstream]
-    idle = merged(
-        [
-            observed(program, folder, alone, {"ANTIPHON__STORE__URL": "none"}),
-            observed(program, folder, alone, {}),
-            # The store is there now.
-            observed(program, folder, alone, {}),
-            observed(program, folder, ["--config", config], {}),
-        ]
-    )
-    return idle, observed(program, folder, alone, {"ANTIPHON__LOG__LEVEL": "info"}, ask)
-
-
-def merged(observations):
-    names, calls = {}, collections.Counter()
-    for seen, count in observations:
-        names |= dict.fromkeys(seen)
-        calls |= count
-    return list(names), calls
+    plain = observed(program, folder, alone, {"ANTIPHON__STORE__URL": "none"})
+    # The second one finds the store of the first.
+    starts = [observed(program, folder, words, {}) for words in [alone, alone, ["--config", config]]]
+    return plain, starts, observed(program, folder, alone, {"ANTIPHON__LOG__LEVEL": "info"}, ask)
 
 
 def observed(program, folder, arguments, environment, work=lambda base: None):
@@ -228,19 +221,19 @@ def functions(program):
 
 
 def write(sizes, groups):
-    groups = {about: [name for name in names if name in sizes] for about, names in groups.items()}
-    wanted = {name for names in groups.values() for name in names}
+    wanted = {name for names in groups.values() for name in names if name in sizes}
     matches = Matches(sizes)
-    laid = {}
+    seen, laid = set(), set()
     with open(OUT, "w") as file:
         file.write(HEAD)
         for about, names in groups.items():
+            names = (names & wanted) - seen
             about = f"{about}: {len(names)} functions, {matches.bytes(names) // 1000} KB"
-            patterns = dict.fromkeys(matches.pattern(name, wanted) for name in names)
             # Sorted, so that what changes from one time to the next can be seen.
-            new = sorted(pattern for pattern in patterns if pattern not in laid)
-            file.write("".join(f"{line}\n" for line in ["", f"# {about}", *new]))
-            laid |= dict.fromkeys(new)
+            patterns = sorted({matches.pattern(name, wanted) for name in names} - laid)
+            file.write("".join(f"{line}\n" for line in ["", f"# {about}", *patterns]))
+            seen |= names
+            laid.update(patterns)
             print(about)
     meant = {name for pattern in laid for name in matches.of(pattern)}
     print(f"{len(laid)} names, which mean {matches.bytes(meant) // 1000} KB of {matches.bytes(sizes) // 1000} KB")

@@ -232,6 +232,7 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.place.take_turn();
         if !this.known {
             // A task's waker stays the same.
             this.place.leave_waker(cx.waker());

@@ -68,6 +68,8 @@ pub(in crate::server) struct Place {
     asked: AtomicU32,
     /// It is told when its last request ends, as that may end in another task.
     shared: AtomicBool,
+    /// How often the connection was polled; it alone counts.
+    turn: AtomicU32,
 }
 
 /// A request under way.
@@ -129,6 +131,7 @@ impl Places {
             heard: AtomicBool::new(false),
             asked: AtomicU32::new(0),
             shared: AtomicBool::new(false),
+            turn: AtomicU32::new(0),
         });
         if let Some(entry) = list.entry(number) {
             entry.place = Arc::downgrade(&place);
@@ -304,6 +307,12 @@ impl Place {
         self.shared.store(true, Ordering::Relaxed);
     }
 
+    /// The connection is polled, once more.
+    pub(super) fn take_turn(&self) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// How many requests there were so far.
     pub(super) fn asked(&self) -> u32 {
         self.asked.load(Ordering::Relaxed)
@@ -360,6 +369,11 @@ impl UnderWay {
     /// Whether it is worked on in a task of its own.
     pub(super) fn is_shared(&self) -> bool {
         self.0.shared.load(Ordering::Relaxed)
+    }
+
+    /// Which poll of its connection this is, if it is that which polls the answer.
+    pub(super) fn turn(&self) -> Option<u32> {
+        (!self.is_shared()).then(|| self.0.turn.load(Ordering::Relaxed))
     }
 }
 

@@ -109,7 +109,8 @@ impl Future for Answering {
             body,
             rest: Bytes::new(),
             splits,
-            _under_way: under_way,
+            waited: None,
+            under_way,
         })))
     }
 }
@@ -121,7 +122,9 @@ pub(super) struct Counted {
     rest: Bytes,
     /// Whether it is given in pieces.
     splits: bool,
-    _under_way: Option<UnderWay>,
+    /// In which turn of the connection there was nothing.
+    waited: Option<u32>,
+    under_way: Option<UnderWay>,
 }
 
 impl Counted {
@@ -146,6 +149,12 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // Hyper asks once more after it has written. What had nothing then wakes the connection, and is
+        // asked in its next turn.
+        let turn = self.under_way.as_ref().and_then(UnderWay::turn);
+        if turn.is_some() && turn == self.waited {
+            return Poll::Pending;
+        }
         let frame = if self.rest.is_empty() {
             Pin::new(&mut self.body).poll_frame(cx)
         } else {
@@ -159,6 +168,7 @@ impl HttpBody for Counted {
             true => Said::Waits,
             false => Said::Gives,
         });
+        self.waited = turn.filter(|_| frame.is_pending());
         frame
     }
 
