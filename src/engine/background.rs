@@ -112,7 +112,7 @@ impl Engine {
             output: &[],
             usage: None,
         };
-        let record = queued_record(&queued, keeping);
+        let record = queued_record(&queued, *keeping);
         let (id, tenant) = (record.id.clone(), record.tenant.clone());
         store
             .enqueue(record, body)

@@ -79,7 +79,7 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// Keeps a response. A store that fails takes nothing from the client: it is logged.
-    pub(super) async fn keep(mut self, outcome: Outcome) {
+    pub(super) async fn keep(mut self: Box<Self>, outcome: Outcome) {
         let (record, items) = self.record(outcome);
         if let Some(lane) = &self.lane
             && matches!(record.status, Status::Completed | Status::Incomplete)

@@ -79,7 +79,7 @@ pub(super) struct Prepared {
     pub(super) stream: bool,
     pub(super) logprobs: bool,
     /// How the response is kept, if it is.
-    pub(super) keeping: Option<Keeping>,
+    pub(super) keeping: Option<Box<Keeping>>,
     /// The work goes on without the client.
     pub(super) background: bool,
     /// Nothing is asked of the model: the client only hands in what comes before.
@@ -288,7 +288,7 @@ impl Engine {
         body: &[u8],
         history: &History,
         order: &Order<'_>,
-    ) -> Option<Keeping> {
+    ) -> Option<Box<Keeping>> {
         if matches!(order.purpose, Purpose::Summary | Purpose::Count) {
             return None;
         }
@@ -305,7 +305,7 @@ impl Engine {
             Some(raw) => kept::keep_input(raw, order.id, |id| history.find(id)),
             None => KeptList::default(),
         };
-        Some(Keeping {
+        Some(Box::new(Keeping {
             store: self.kept.store.clone().filter(|_| uses_store),
             history: match lane {
                 Some(_) => history.turns.clone(),
@@ -322,7 +322,7 @@ impl Engine {
             background,
             input,
             unkept: Arc::clone(&self.kept.unkept),
-        })
+        }))
     }
 
     fn stops(&self, choice: &Choice<'_>) -> Vec<Stop> {

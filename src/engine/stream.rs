@@ -22,7 +22,7 @@ pub struct ResponseStream {
     run: Option<Run>,
     sink: translate::Bytes,
     done_sentinel: bool,
-    keeping: Option<Keeping>,
+    keeping: Option<Box<Keeping>>,
     /// The response is being stored. Its last event waits for that, so that who has seen it can
     /// refer to the response; all events before it do not.
     storing: Option<Storing>,
@@ -33,7 +33,7 @@ pub(super) type Storing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Keeps a response in a task of its own: a client that leaves now has its response all the same, and
 /// one that stays does not wait for long.
-pub(super) fn keep(keeping: Keeping, outcome: Outcome) -> Storing {
+pub(super) fn keep(keeping: Box<Keeping>, outcome: Outcome) -> Storing {
     let kept = tokio::spawn(keeping.keep(outcome));
     Box::pin(async move {
         let _ = tokio::time::timeout(KEEP_WAIT, kept).await;
@@ -45,7 +45,7 @@ impl ResponseStream {
         run: Run,
         sink: translate::Bytes,
         done_sentinel: bool,
-        keeping: Option<Keeping>,
+        keeping: Option<Box<Keeping>>,
     ) -> Self {
         Self {
             run: Some(run),

@@ -84,7 +84,7 @@ impl Work {
         &self,
         request: Bytes,
         frames: &mut Frames,
-    ) -> Result<Option<(Keeping, Outcome)>, ErrorObject> {
+    ) -> Result<Option<(Box<Keeping>, Outcome)>, ErrorObject> {
         let caller = Caller {
             tenant: self.record.tenant.clone(),
             permit: Some(Arc::clone(&self.permit)),
@@ -117,7 +117,7 @@ impl Work {
         order: &mut Order<'_>,
         account: &mut Option<Box<Account>>,
         frames: &mut Frames,
-    ) -> Result<(Keeping, Run), Refusal> {
+    ) -> Result<(Box<Keeping>, Run), Refusal> {
         let prepared = self.engine.prepare(&request, order).await?;
         if let Some(account) = account {
             account.concerns(&prepared);

@@ -124,6 +124,8 @@ impl OpenMessage {
             content_index,
             part: Part::Content(&part),
         }));
+        // There is seldom another one.
+        self.parts.reserve_exact(1);
         self.parts.push(part);
     }
 
