@@ -95,13 +95,17 @@ impl Drop for Hold {
 
 impl Engine {
     /// Takes a request in for later.
-    pub(super) async fn enqueue(&self, prepared: Prepared, body: Bytes) -> Result<Reply, Refusal> {
+    pub(super) async fn enqueue(
+        &self,
+        prepared: Box<Prepared>,
+        body: Bytes,
+    ) -> Result<Reply, Refusal> {
         let Prepared {
             context,
             keeping,
             stream,
             ..
-        } = prepared;
+        } = *prepared;
         let (Some(keeping), Some(store)) = (keeping, &self.kept.store) else {
             let error = ErrorObject::server("background work needs a store");
             return Err(Refusal::new(500, error));

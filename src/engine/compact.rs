@@ -84,7 +84,7 @@ impl Engine {
 
     async fn summary(
         &self,
-        mut prepared: Prepared,
+        mut prepared: Box<Prepared>,
         body: &Bytes,
         order: &Order<'_>,
         account: &mut Option<Box<Account>>,
@@ -98,7 +98,7 @@ impl Engine {
         let Asked::Answer(prepared, arrival) = asked else {
             return Err(only_translated("Compaction"));
         };
-        let outcome = self.outcome(*prepared, arrival, account.take()).await;
+        let outcome = self.outcome(prepared, arrival, account.take()).await;
         match outcome.failure() {
             Some(error) => Err(Refusal::of_failure(error.clone())),
             None => Ok(outcome),

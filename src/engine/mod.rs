@@ -256,10 +256,10 @@ impl Engine {
     /// and the model takes no more.
     async fn fit(
         &self,
-        mut prepared: Prepared,
+        mut prepared: Box<Prepared>,
         body: &Bytes,
         order: &mut Order<'_>,
-    ) -> Result<Prepared, Refusal> {
+    ) -> Result<Box<Prepared>, Refusal> {
         loop {
             if prepared.compact_first {
                 let sealed = self.sum_up(body, order).await?;
@@ -278,7 +278,7 @@ impl Engine {
     /// refusal is an HTTP error even if it takes several tries.
     async fn stream(
         &self,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         body: Bytes,
         order: Order<'_>,
         account: &mut Option<Box<Account>>,
@@ -293,7 +293,7 @@ impl Engine {
         };
         let keeping = prepared.keeping.take();
         let mut sink = translate::Bytes::default();
-        let run = self.run(*prepared, arrival, &mut sink, account.take());
+        let run = self.run(prepared, arrival, &mut sink, account.take());
         Ok(Reply::Stream(Box::new(ResponseStream::new(
             run,
             sink,
@@ -304,7 +304,7 @@ impl Engine {
 
     async fn whole(
         &self,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         body: Bytes,
         order: Order<'_>,
         account: &mut Option<Box<Account>>,
@@ -317,7 +317,7 @@ impl Engine {
             }
         };
         let keeping = prepared.keeping.take();
-        let outcome = self.outcome(*prepared, arrival, account.take()).await;
+        let outcome = self.outcome(prepared, arrival, account.take()).await;
         let failure = outcome.failure().cloned().map(Refusal::of_failure);
         let mut json = Vec::new();
         outcome.response().write(&mut json);
@@ -333,7 +333,7 @@ impl Engine {
     /// Reads an answer to its end while nobody listens.
     async fn outcome(
         &self,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         arrival: Option<Box<Arrival>>,
         account: Option<Box<Account>>,
     ) -> Outcome {
@@ -344,7 +344,7 @@ impl Engine {
     /// Asks the upstreams. What streams may begin without their answer.
     async fn ask(
         &self,
-        mut prepared: Prepared,
+        mut prepared: Box<Prepared>,
         body: Bytes,
         mut order: Order<'_>,
     ) -> Result<Asked, Refusal> {
@@ -353,9 +353,9 @@ impl Engine {
                 Err(refusal) => refusal,
                 Ok(Some(Arrived::Passed(passed))) => return Ok(Asked::Passed(passed)),
                 Ok(Some(Arrived::Chat(arrival))) => {
-                    return Ok(Asked::Answer(Box::new(prepared), Some(arrival)));
+                    return Ok(Asked::Answer(prepared, Some(arrival)));
                 }
-                Ok(None) => return Ok(Asked::Answer(Box::new(prepared), None)),
+                Ok(None) => return Ok(Asked::Answer(prepared, None)),
             };
             let is_too_long = refusal.error.code.as_deref() == Some("context_length_exceeded");
             if !is_too_long || prepared.droppable == 0 {
@@ -392,7 +392,7 @@ impl Engine {
     /// Begins a response. Without an arrival the upstreams are waited for by the run.
     fn run(
         &self,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         arrival: Option<Box<Arrival>>,
         sink: &mut dyn translate::Sink,
         account: Option<Box<Account>>,
@@ -407,7 +407,7 @@ impl Engine {
             background,
             permit,
             ..
-        } = prepared;
+        } = *prepared;
         let limits = upstream.settings().limits;
         let settings = RunSettings {
             upstream,
@@ -435,13 +435,13 @@ impl Engine {
     }
 
     /// Answers with nothing, which a later request can continue.
-    async fn warm_up(&self, prepared: Prepared) -> Reply {
+    async fn warm_up(&self, prepared: Box<Prepared>) -> Reply {
         let Prepared {
             context,
             keeping,
             stream,
             ..
-        } = prepared;
+        } = *prepared;
         let mut sink = translate::Bytes::default();
         let began = Response {
             head: &context.head,

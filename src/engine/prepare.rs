@@ -67,7 +67,8 @@ impl<'o> Order<'o> {
     }
 }
 
-/// A request on its way: everything of it that outlives its bytes.
+/// A request on its way: everything of it that outlives its bytes. In a box, as it goes through many hands, each of
+/// which would have room for it.
 pub(super) struct Prepared {
     pub(super) journey: Box<Journey>,
     /// Who is asked first.
@@ -103,7 +104,7 @@ impl Engine {
         &self,
         body: &Bytes,
         order: &Order<'_>,
-    ) -> Result<Prepared, Refusal> {
+    ) -> Result<Box<Prepared>, Refusal> {
         match CreateResponse::read(body) {
             Some(request) => self.prepare_request(request, body, order).await,
             None => Box::pin(self.prepare_odd(body, order)).await,
@@ -111,7 +112,7 @@ impl Engine {
     }
 
     /// The same for a body that is wrong, or may have to be mended.
-    async fn prepare_odd(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
+    async fn prepare_odd(&self, body: &Bytes, order: &Order<'_>) -> Result<Box<Prepared>, Refusal> {
         if let Some(mended) = CreateResponse::mend_surrogates(body) {
             return self.prepare_body(&Bytes::from(mended), order).await;
         }
@@ -129,7 +130,11 @@ impl Engine {
         }
     }
 
-    async fn prepare_body(&self, body: &Bytes, order: &Order<'_>) -> Result<Prepared, Refusal> {
+    async fn prepare_body(
+        &self,
+        body: &Bytes,
+        order: &Order<'_>,
+    ) -> Result<Box<Prepared>, Refusal> {
         let request = CreateResponse::parse(body).map_err(Refusal::bad_request)?;
         self.prepare_request(request, body, order).await
     }
@@ -139,7 +144,7 @@ impl Engine {
         mut request: CreateResponse<'a>,
         body: &'a Bytes,
         order: &Order<'_>,
-    ) -> Result<Prepared, Refusal> {
+    ) -> Result<Box<Prepared>, Refusal> {
         let model = match (request.model.clone(), order.purpose) {
             (Some(model), _) => model,
             (None, Purpose::Count) => Text::from(""),
@@ -179,7 +184,7 @@ impl Engine {
         body: &'a Bytes,
         course: Course<'_>,
         order: &Order<'_>,
-    ) -> Result<Prepared, Refusal> {
+    ) -> Result<Box<Prepared>, Refusal> {
         let over_socket = order.caller.lane.is_some();
         if over_socket {
             // Over a socket all is streamed, and nothing is made without it.
@@ -255,7 +260,7 @@ impl Engine {
         let (upstream, dialect) = journey.first();
         let turns = journey.turns();
         let compact_first = threshold.is_some_and(|most| tokens(journey.chat()) >= most);
-        Ok(Prepared {
+        Ok(Box::new(Prepared {
             journey: Box::new(journey),
             upstream,
             dialect,
@@ -272,7 +277,7 @@ impl Engine {
             compact_first,
             context_window: course.choice.context_window(),
             permit: order.caller.permit.clone(),
-        })
+        }))
     }
 
     fn thinking(&self, request: &CreateResponse<'_>) -> Thinking {

@@ -131,7 +131,7 @@ impl Work {
             let error = ErrorObject::server("background work needs a store");
             return Err(Refusal::new(500, error));
         };
-        let run = self.engine.run(*prepared, arrival, frames, account.take());
+        let run = self.engine.run(prepared, arrival, frames, account.take());
         Ok((keeping, run))
     }
 
