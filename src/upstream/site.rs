@@ -22,13 +22,18 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(settings: &Settings) -> Self {
+        let path = match settings.wire_api {
+            WireApi::Chat => "chat/completions",
+            WireApi::Responses => "responses",
+        };
+        Self::at(settings.base_url.clone(), settings.query.clone(), path)
+    }
+
+    fn at(base: Url, query: Vec<(String, SecretString)>, path: &'static str) -> Self {
         let mut site = Self {
-            base: settings.base_url.clone(),
-            query: settings.query.clone(),
-            path: match settings.wire_api {
-                WireApi::Chat => "chat/completions",
-                WireApi::Responses => "responses",
-            },
+            base,
+            query,
+            path,
             asked: None,
         };
         if !site.base.path().contains(MODEL) {
@@ -107,18 +112,15 @@ mod tests {
 
     fn site(base: &str, query: &[(&str, &str)]) -> Site {
         let owned = |&(key, value): &(&str, &str)| (key.to_owned(), value.into());
-        Site {
-            base: base.parse().unwrap(),
-            query: query.iter().map(owned).collect(),
-            path: "chat/completions",
-            asked: None,
-        }
+        let query = query.iter().map(owned).collect();
+        Site::at(base.parse().unwrap(), query, "chat/completions")
     }
 
     #[test]
     fn paths_lie_below_the_base_or_beside_it() {
         let site = site("http://h/v1/", &[]);
         assert_eq!(site.asked("m").as_str(), "http://h/v1/chat/completions");
+        assert_eq!(site.asked("n"), site.asked("m"));
         assert_eq!(site.url("models", "").as_str(), "http://h/v1/models");
         assert_eq!(site.url("/api/show", "").as_str(), "http://h/api/show");
     }

@@ -1,8 +1,8 @@
 //! The places that connections have. There are only so many; when all are taken, the connection that has
 //! waited longest without a request under way gives up its own for one that comes.
 //!
-//! Nothing here is touched while a response streams: a connection enters its place when it comes, and a
-//! request when it begins and when it ends.
+//! No lock is taken while a response streams: a connection enters its place when it comes, and a request
+//! when it begins and when it ends. Meanwhile the connection only counts its turns.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -271,9 +271,10 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
+    use crate::server::accept::places::Places;
 
     /// A stream that gives, and whose client then takes nothing.
     struct Stuck {
@@ -317,6 +318,47 @@ mod tests {
             write_timeout: Duration::from_millis(50),
             stall: Stall::NotBegun,
         }
+    }
+
+    /// A body that has nothing, and counts how often it is asked.
+    struct Empty(Arc<AtomicUsize>);
+
+    impl HttpBody for Empty {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_body_without_anything_is_asked_once_in_a_turn() {
+        let place = Places::new(1, Duration::from_secs(1)).try_take().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut body = Counted {
+            body: Body::new(Empty(Arc::clone(&asked))),
+            rest: Bytes::new(),
+            splits: false,
+            waited: None,
+            under_way: Some(place.begin()),
+        };
+        let mut ask = |times| {
+            let cx = &mut Context::from_waker(std::task::Waker::noop());
+            assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+            assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+            assert_eq!(asked.load(Ordering::SeqCst), times);
+        };
+        ask(1);
+        place.take_turn();
+        ask(2);
+        // Over HTTP/2 the connection's turns are not the stream's.
+        place.share();
+        ask(4);
     }
 
     #[tokio::test]
